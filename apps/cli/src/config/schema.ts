@@ -1,0 +1,104 @@
+// The config file as one zod schema: defaults, ranges and descriptions live here, and docs/config.schema.json
+// is written from it. Key names and meanings are the contract of docs/cli.md.
+
+import { z } from "zod";
+
+const trainOn = z.enum(["assistant", "last", "completion", "all"]);
+const overlong = z.enum(["error", "drop", "truncate"]);
+const format = z.enum(["auto", "messages", "prompt_completion", "tokens", "text", "alpaca", "sharegpt", "oasst"]);
+const maxLength = z.union([z.literal("auto"), z.int().min(2)]);
+const positiveInt = z.int().min(1);
+const share = z.number().gt(0);
+
+/** One file of training rows. */
+export const dataEntrySchema = z.strictObject({
+  path: z.string().min(1).describe("JSONL file, relative to the config file"),
+  format: format.default("auto").describe("auto looks at the keys of the first row"),
+  name: z.string().min(1).optional().describe("task name; default: the file's stem"),
+  sampling_weight: share.optional().describe("how often the task is drawn; set on all entries or none"),
+  loss_weight: z.number().min(0).optional().describe("λ of the task in the objective"),
+  max_rows: positiveInt.optional().describe("use only the first rows of the file"),
+  train_on: trainOn.optional(),
+  chat_template: z.string().min(1).optional(),
+  overlong: overlong.optional(),
+  max_length: maxLength.optional(),
+});
+
+const taskSchema = z.strictObject({
+  loss_weight: z.number().min(0).optional(),
+  max_epochs: share.optional().describe("a task is not walked more often than this"),
+});
+
+const dataSchema = z.strictObject({
+  train: z.array(dataEntrySchema).min(1),
+  tasks: z.record(z.string(), taskSchema).optional().describe("for rows that carry their own `task` column"),
+  eval: z.array(dataEntrySchema).min(1).optional(),
+  eval_split: z.number().gt(0).lt(1).optional(),
+  test: z.array(dataEntrySchema).min(1).optional(),
+  test_split: z.number().gt(0).lt(1).optional(),
+  chat_template: z.string().min(1).default("auto").describe("auto: the tokenizer's own | built-in name | path"),
+  train_on: trainOn.default("assistant"),
+  max_length: maxLength.default("auto").describe("auto: min(1024, the model's positions)"),
+  overlong: overlong.default("error"),
+  append_eos: z.boolean().default(true),
+  packing: z.union([z.boolean(), z.literal("bins")]).default(true),
+  shuffle: z.boolean().default(true),
+});
+
+const tuneSchema = z.strictObject({
+  method: z.enum(["lora", "qlora", "full", "freeze"]).default("lora"),
+  r: positiveInt.default(16),
+  alpha: share.default(32),
+  dropout: z.number().min(0).lt(1).default(0),
+  target_modules: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .default("all-linear")
+    .describe("all-linear, or names matched exactly or as a suffix at a dot, or one full regular expression"),
+  use_rslora: z.boolean().default(false),
+  init_from: z.string().min(1).nullable().default(null).describe("a PEFT folder to continue from"),
+  quant: z
+    .strictObject({ type: z.enum(["nf4", "fp4"]).default("nf4"), double_quant: z.boolean().default(true) })
+    .prefault({}),
+  unfreeze: z.array(z.string().min(1)).default([]).describe("method freeze: what trains"),
+});
+
+const trainSchema = z.strictObject({
+  epochs: share.optional().describe("default 3, unless max_steps is written"),
+  max_steps: positiveInt.optional(),
+  batch_size: positiveInt.default(8).describe("examples per micro-batch"),
+  grad_accumulation: positiveInt.default(1),
+  objective: z.enum(["auto", "token_mean", "task_mean"]).default("auto"),
+  learning_rate: share.optional().describe("default 2e-4 for lora and qlora, 2e-5 for full and freeze"),
+  schedule: z
+    .enum(["constant", "linear", "cosine", "cosine-with-min", "cosine-restarts", "wsd", "polynomial"])
+    .default("cosine"),
+  warmup_ratio: z.number().min(0).max(1).optional().describe("default 0.03, unless warmup_steps is written"),
+  warmup_steps: z.int().min(0).optional(),
+  optimizer: z.enum(["adamw"]).default("adamw"),
+  betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
+  eps: share.default(1e-8),
+  weight_decay: z.number().min(0).default(0),
+  max_grad_norm: share.nullable().default(1).describe("null: no clipping"),
+  recompute: z.enum(["auto", "none", "layer"]).default("auto").describe("activation checkpointing"),
+});
+
+/** The whole config file. Unknown keys are errors. */
+export const configSchema = z.strictObject({
+  model: z.string().min(1).describe("Hugging Face model folder, relative to the config file"),
+  output: z.string().min(1).describe("run folder, relative to the config file"),
+  seed: z.int().min(0).default(0),
+  data: dataSchema,
+  tune: tuneSchema.prefault({}),
+  train: trainSchema.prefault({}),
+  eval: z
+    .strictObject({ every: positiveInt.default(50), patience: positiveInt.nullable().default(null) })
+    .prefault({}),
+  checkpoint: z.strictObject({ every: positiveInt.default(100), keep: positiveInt.default(3) }).prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+
+/** The JSON Schema of the file as a person writes it (defaults not yet filled in). */
+export function configJsonSchema(): unknown {
+  return z.toJSONSchema(configSchema, { io: "input", target: "draft-2020-12" });
+}
