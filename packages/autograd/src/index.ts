@@ -1,1 +1,8 @@
-export {};
+/**
+ * Reverse-mode differentiation over `@tunesmith/tensor`: a tape of closures, and differentiable ops.
+ *
+ * @packageDocumentation
+ */
+export { backward, differentiable, gradients, isTracked, trainable } from "./tape.ts";
+export type { Backward, Want } from "./tape.ts";
+export { rmsNorm } from "./ops/rms-norm.ts";

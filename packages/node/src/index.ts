@@ -1,1 +1,8 @@
-export {};
+/**
+ * tunesmith on Node: Dawn devices, files and Hugging Face tokenizers.
+ *
+ * @packageDocumentation
+ */
+export { NodeError, openDevice } from "./device.ts";
+export type { NodeErrorCode, OpenOptions } from "./device.ts";
+export { settled } from "./settled.ts";

@@ -1,1 +1,31 @@
-export {};
+/**
+ * Tensors on WebGPU: kernels launched eagerly, or recorded once, planned to the byte and replayed.
+ * Takes an open `GPUDevice`; knows nothing of Node or browsers.
+ *
+ * @packageDocumentation
+ */
+export { Device } from "./device.ts";
+export type { DeviceOptions } from "./device.ts";
+export { byteSize, BYTES_PER_ELEMENT, elementCount } from "./dtype.ts";
+export type { DType, TensorData } from "./dtype.ts";
+export { ShapeError, TensorError } from "./errors.ts";
+export type { TensorErrorCode } from "./errors.ts";
+export type { DeviceFacts } from "./facts.ts";
+export { defineKernel, GROUP_INDEX, MAIN_ARGS } from "./kernel.ts";
+export type { Element, Kernel, ParamType, Spec } from "./kernel.ts";
+export { launch } from "./launch.ts";
+export type { LaunchArgs } from "./launch.ts";
+export type { Plan } from "./plan.ts";
+export type { Pending, Program } from "./program.ts";
+export { record } from "./recorder.ts";
+export type { Inputs } from "./recorder.ts";
+export { scope } from "./scope.ts";
+export type { Category } from "./storage.ts";
+export { empty, state, Tensor, upload, viewOf } from "./tensor.ts";
+
+export { asWeight } from "./weight.ts";
+export type { Weight, WeightFormat, WeightShard } from "./weight.ts";
+
+export { reduceOverLanes, rowLanes } from "./kernels/lanes.ts";
+export { rmsNormBackwardWeight, rmsNormBackwardX, rmsNormForward } from "./kernels/rms-norm.ts";
+export { accumulate, addScaled, fill } from "./kernels/elementwise.ts";

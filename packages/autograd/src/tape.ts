@@ -1,0 +1,132 @@
+// Reverse mode as closures on tensors: an op that depends on something trainable leaves a node behind that knows how
+// to turn the gradients of its outputs into those of its inputs. Works the same eagerly and while recording.
+
+import { accumulate, addScaled, empty, launch, ShapeError } from "@tunesmith/tensor";
+import type { Tensor } from "@tunesmith/tensor";
+
+/**
+ * What backward should do for one input: nothing (frozen), return its gradient, or, where a tensor is given, either
+ * add the gradient to that tensor itself (and return undefined) or return it all the same.
+ */
+export type Want = false | true | Tensor;
+
+/** Gradients of the inputs, in their order; undefined where nothing is to be passed on. */
+export type Backward = (
+  dOutputs: readonly (Tensor | undefined)[],
+  wants: readonly Want[],
+) => readonly (Tensor | undefined)[];
+
+interface Node {
+  readonly order: number;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  readonly backward: Backward;
+}
+
+const nodes = new WeakMap<Tensor, Node>();
+const leaves = new WeakMap<Tensor, { readonly into: Tensor | undefined }>();
+let nextOrder = 0;
+
+/**
+ * Marks a tensor as trainable: ops on it are recorded on the tape.
+ * @param into - f32 tensor of the same shape that `backward` adds the gradient to
+ */
+export function trainable(tensor: Tensor, into?: Tensor): Tensor {
+  if (into && into.shape.join() !== tensor.shape.join())
+    throw new ShapeError({
+      op: "trainable",
+      arg: "into",
+      received: into.shape,
+      expected: tensor.shape,
+      because: "a gradient has the shape of its tensor",
+    });
+  leaves.set(tensor, { into });
+  return tensor;
+}
+
+/** True if a gradient can flow to or through this tensor. */
+export function isTracked(tensor: Tensor): boolean {
+  return nodes.has(tensor) || leaves.has(tensor);
+}
+
+/** Registers the backward rule of an op. Where no input is tracked nothing is kept: frozen branches cost nothing. */
+export function differentiable(
+  op: { inputs: readonly Tensor[]; outputs: readonly Tensor[] },
+  backward: Backward,
+): void {
+  if (!op.inputs.some(isTracked)) return;
+  const node = { order: nextOrder++, inputs: op.inputs, outputs: op.outputs, backward };
+  for (const output of op.outputs) nodes.set(output, node);
+}
+
+/** Runs backward from `output` and adds every leaf's gradient to the tensor it was marked with. */
+export function backward(output: Tensor, dOutput: Tensor): void {
+  sweep(output, dOutput, (leaf, gradient) => {
+    const into = leaves.get(leaf)?.into;
+    if (into)
+      launch(accumulate, {
+        params: { n: leaf.size },
+        reads: { x: gradient },
+        updates: { sum: into },
+      });
+  });
+}
+
+/** Gradients of `output` (weighted by `dOutput`) with respect to `wrt`, which must be leaves marked without a sink. */
+export function gradients(
+  output: Tensor,
+  dOutput: Tensor,
+  wrt: readonly Tensor[],
+): (Tensor | undefined)[] {
+  const found = new Map<Tensor, Tensor>();
+  sweep(output, dOutput, (leaf, gradient) => {
+    const before = found.get(leaf);
+    found.set(leaf, before ? add(before, gradient) : gradient);
+  });
+  return wrt.map((tensor) => found.get(tensor));
+}
+
+function sweep(
+  output: Tensor,
+  dOutput: Tensor,
+  atLeaf: (leaf: Tensor, gradient: Tensor) => void,
+): void {
+  const pending = new Map<Tensor, Tensor>();
+  const ready = new Map<number, Node>();
+  const give = (tensor: Tensor, gradient: Tensor): void => {
+    if (leaves.has(tensor)) {
+      atLeaf(tensor, gradient);
+      return;
+    }
+    const node = nodes.get(tensor);
+    if (!node) return;
+    const before = pending.get(tensor);
+    pending.set(tensor, before ? add(before, gradient) : gradient);
+    ready.set(node.order, node);
+  };
+  give(output, dOutput);
+  while (ready.size > 0) {
+    // the youngest node first: all users of its outputs have run
+    const order = Math.max(...ready.keys());
+    const node = ready.get(order)!;
+    ready.delete(order);
+    const dOutputs = node.outputs.map((t) => pending.get(t));
+    for (const t of node.outputs) pending.delete(t);
+    const wants = node.inputs.map((t): Want => leaves.get(t)?.into ?? isTracked(t));
+    const dInputs = node.backward(dOutputs, wants);
+    for (const [i, gradient] of dInputs.entries()) {
+      if (gradient && wants[i] !== false) give(node.inputs[i]!, gradient);
+    }
+  }
+}
+
+/** a + b, untracked: the sum of two gradients. */
+function add(a: Tensor, b: Tensor): Tensor {
+  const out = empty(a.device, a.shape);
+  launch(addScaled, {
+    params: { n: a.size, scale_a: 1, scale_b: 1 },
+    reads: { a, b },
+    writes: { out },
+  });
+  return out;
+}

@@ -1,0 +1,60 @@
+// Elementwise kernels over flat f32 arrays, four elements per load and up to four loads per lane. Buffers are padded
+// to 16 bytes, so the last vec4 may run into padding but never past the binding.
+
+import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
+import type { Kernel } from "../kernel.ts";
+
+const LANES = 64;
+const VECTORS_PER_LANE = 4;
+
+/** Workgroups for `n` elements. */
+function groups(n: number): number {
+  return Math.ceil(Math.ceil(n / 4) / (LANES * VECTORS_PER_LANE));
+}
+
+/** `main` that runs `body` for every vec4 index `i`. */
+function overVectors(body: string): string {
+  return /* wgsl */ `
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let vectors = (p.n + 3u) / 4u;
+      let first = group * ${LANES * VECTORS_PER_LANE}u + lane;
+      for (var step = 0u; step < ${VECTORS_PER_LANE}u; step++) {
+        let i = first + step * ${LANES}u;
+        if (i < vectors) { ${body} }
+      }
+    }`;
+}
+
+/** a, b [n] → out = scale_a · a + scale_b · b. */
+export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", never> = defineKernel(
+  {
+    label: "add_scaled",
+    params: { n: "u32", scale_a: "f32", scale_b: "f32" },
+    reads: { a: "vec4f", b: "vec4f" },
+    writes: { out: "vec4f" },
+    workgroups: ({ n }) => groups(n),
+    wgsl: () => overVectors("out[i] = p.scale_a * a[i] + p.scale_b * b[i];"),
+  },
+);
+
+/** sum += x, both [n]. */
+export const accumulate: Kernel<"n", "x", never, "sum"> = defineKernel({
+  label: "accumulate",
+  params: { n: "u32" },
+  reads: { x: "vec4f" },
+  updates: { sum: "vec4f" },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () => overVectors("sum[i] += x[i];"),
+});
+
+/** out [n] = value. */
+export const fill: Kernel<"n" | "value", never, "out", never> = defineKernel({
+  label: "fill",
+  params: { n: "u32", value: "f32" },
+  reads: {},
+  writes: { out: "vec4f" },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () => overVectors("out[i] = vec4f(p.value);"),
+});
