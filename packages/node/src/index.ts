@@ -6,3 +6,5 @@
 export { NodeError, openDevice } from "./device.ts";
 export type { NodeErrorCode, OpenOptions } from "./device.ts";
 export { settled } from "./settled.ts";
+export { nodeFiles } from "./files.ts";
+export { loadTokenizer } from "./tokenizer.ts";

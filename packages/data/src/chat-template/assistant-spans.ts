@@ -1,0 +1,122 @@
+// Which characters of a rendered conversation each assistant message wrote.
+
+import type { JsonValue } from "@tunesmith/core";
+import { DataError } from "../errors.ts";
+import type { Message } from "../formats/row.ts";
+import type { SpecialTokens } from "../tokenizer/tokenizer.ts";
+import type { ChatTemplate, RenderInput, Span } from "./template.ts";
+
+/** A span of the rendered text and the message that wrote it. */
+export interface MessageSpan {
+  readonly span: Span;
+  /** index into the conversation; undefined where nobody asked and the spans do not tell */
+  readonly message: number | undefined;
+}
+
+/** Conversation, template and what the template may read. */
+export interface SpanInput {
+  readonly template: ChatTemplate;
+  readonly messages: readonly Message[];
+  readonly tools?: readonly JsonValue[] | undefined;
+  readonly special: SpecialTokens;
+  readonly now: Date;
+}
+
+function inputOf(input: SpanInput, count: number, addGenerationPrompt: boolean): RenderInput {
+  const { bosToken, eosToken, padToken } = input.special;
+  return {
+    messages: count === input.messages.length ? input.messages : input.messages.slice(0, count),
+    tools: input.tools,
+    addGenerationPrompt,
+    bosToken,
+    eosToken,
+    padToken,
+    now: input.now,
+  };
+}
+
+/** The text of a whole conversation, without a generation prompt. */
+export function renderConversation(input: SpanInput): string {
+  return input.template.render(inputOf(input, input.messages.length, false));
+}
+
+/**
+ * Spans of the `wanted` assistant messages, from the template's `{% generation %}` blocks if it has any, else from prefixes.
+ *
+ * By prefixes, message i is what `messages[..i]` with a generation prompt lacks of `messages[..i+1]`; both must be prefixes
+ * of the whole text, else the template rewrites earlier turns and the difference means nothing. White space that follows
+ * the turn's end token belongs to no one and is left out: after that token nothing is generated.
+ *
+ * @param wanted - ascending indices of assistant messages
+ * @param options.each - every span must be known by its message, because weights differ
+ * @throws DataError `TEMPLATE_UNSTABLE` where prefixes do not nest, `TEMPLATE_FAILED` where the template raises
+ */
+export function assistantSpans(
+  input: SpanInput,
+  wanted: readonly number[],
+  options: { each: boolean },
+): { text: string; spans: MessageSpan[] } {
+  if (input.template.hasGenerationTags) return taggedSpans(input, wanted, options.each);
+  const text = renderConversation(input);
+  return { text, spans: wanted.map((message) => ({ message, span: prefixSpan(input, text, message) })) };
+}
+
+function taggedSpans(
+  input: SpanInput,
+  wanted: readonly number[],
+  each: boolean,
+): { text: string; spans: MessageSpan[] } {
+  const { text, spans } = input.template.renderWithSpans(inputOf(input, input.messages.length, false));
+  const assistants = input.messages.flatMap((message, i) => (message.role === "assistant" ? [i] : []));
+  if (spans.length === assistants.length) {
+    const all = spans.map((span, i) => ({ span, message: assistants[i]! }));
+    return { text, spans: all.filter(({ message }) => wanted.includes(message)) };
+  }
+  if (each || wanted.length < assistants.length) {
+    throw new DataError(
+      "TEMPLATE_UNSTABLE",
+      `chat template ${input.template.name}: ${spans.length} {% generation %} spans for ${assistants.length} assistant messages`,
+      {
+        expected: "one span per assistant message, to train only some of the messages",
+        received: `${spans.length} spans`,
+        fix: "use train_on: assistant without message weights, or a template with one {% generation %} block per message",
+      },
+    );
+  }
+  return { text, spans: spans.map((span) => ({ span, message: undefined })) };
+}
+
+function prefixSpan(input: SpanInput, text: string, message: number): Span {
+  const { template } = input;
+  const unstable = (because: string, cause?: unknown): never => {
+    throw new DataError(
+      "TEMPLATE_UNSTABLE",
+      `chat template ${template.name}: cannot tell what message ${message} wrote: ${because}`,
+      {
+        expected: "a template whose text for the first messages is a prefix of the text for all of them",
+        fix: "add {% generation %} tags around assistant text in the template, or use train_on: last",
+        cause,
+      },
+    );
+  };
+  const render = (count: number, addGenerationPrompt: boolean): string => {
+    try {
+      return template.render(inputOf(input, count, addGenerationPrompt));
+    } catch (cause) {
+      return unstable(`the first ${count} messages alone do not render`, cause);
+    }
+  };
+  if (message === 0) return unstable("the conversation starts with it");
+  const before = render(message, true);
+  const through = message === input.messages.length - 1 ? text : render(message + 1, false);
+  if (!through.startsWith(before)) return unstable("the text with the answer does not continue the generation prompt");
+  if (!text.startsWith(through)) return unstable("later messages change how it is rendered");
+  return [before.length, turnEnd(text.slice(before.length, through.length), input.special) + before.length];
+}
+
+/** Length of a turn without the white space behind its end token; the whole turn if no special token ends it. */
+function turnEnd(turn: string, special: SpecialTokens): number {
+  const trimmed = turn.trimEnd();
+  for (const token of special.specialTexts) if (trimmed.endsWith(token)) return trimmed.length;
+  return turn.length;
+}

@@ -1,0 +1,83 @@
+// Where a chat template comes from: the model folder, or a file the user names.
+
+import { type Files, type JsonValue, parseStrictJson } from "@tunesmith/core";
+import { DataError } from "../errors.ts";
+import { readTextFile } from "../tokenizer/model-folder.ts";
+import { type ChatTemplate, compileTemplate } from "./template.ts";
+
+/** The templates of one model: some have another one for conversations with tools. */
+export interface ChatTemplates {
+  readonly default: ChatTemplate;
+  readonly toolUse?: ChatTemplate;
+}
+
+/** The template for a conversation, as transformers picks it: `tool_use` where tools are given and it exists. */
+export function templateFor(templates: ChatTemplates, tools: readonly JsonValue[] | undefined): ChatTemplate {
+  return tools === undefined ? templates.default : (templates.toolUse ?? templates.default);
+}
+
+/**
+ * Loads the chat template of a run.
+ *
+ * @param options.spec - `auto`: the model's own (`chat_template.jinja`, else `chat_template` of tokenizer_config.json);
+ *   anything else is the path of a template file
+ * @returns undefined where `auto` finds none: only rows that need a template make that an error
+ * @throws DataError `TEMPLATE_MISSING` if `spec` names no file, `TEMPLATE_INVALID` for a template that does not parse
+ */
+export async function loadChatTemplates(
+  files: Files,
+  options: { folder: string; spec: string },
+): Promise<ChatTemplates | undefined> {
+  const { folder, spec } = options;
+  if (spec !== "auto") {
+    if (!(await files.exists(spec))) {
+      throw new DataError("TEMPLATE_MISSING", `chat template ${spec}: there is no such file`, {
+        path: spec,
+        expected: "auto or the path of a Jinja file",
+        received: spec,
+        fix: "check `chat_template:`",
+      });
+    }
+    return { default: compileTemplate(await readTextFile(files, spec), spec) };
+  }
+  const own = files.join(folder, "chat_template.jinja");
+  if (await files.exists(own)) return { default: compileTemplate(await readTextFile(files, own), own) };
+  const configPath = files.join(folder, "tokenizer_config.json");
+  if (!(await files.exists(configPath))) return undefined;
+  const config = parseStrictJson(await readTextFile(files, configPath), { path: configPath });
+  const value = config instanceof Map ? config.get("chat_template") : undefined;
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") return { default: compileTemplate(value, configPath) };
+  return namedTemplates(value, configPath);
+}
+
+function namedTemplates(value: JsonValue, path: string): ChatTemplates {
+  const byName = new Map<string, string>();
+  const entries: JsonValue[] = Array.isArray(value) ? value : [value];
+  for (const entry of entries) {
+    const name = entry instanceof Map ? entry.get("name") : undefined;
+    const template = entry instanceof Map ? entry.get("template") : undefined;
+    if (typeof name !== "string" || typeof template !== "string") {
+      throw new DataError(
+        "TEMPLATE_INVALID",
+        `${path}: chat_template is neither a string nor a list of {name, template}`,
+        { path },
+      );
+    }
+    byName.set(name, template);
+  }
+  const source = byName.get("default");
+  if (source === undefined) {
+    throw new DataError("TEMPLATE_INVALID", `${path}: no chat template is called "default"`, {
+      path,
+      expected: "default",
+      received: [...byName.keys()].join(", ") || "an empty list",
+      fix: "name the file of the template with `chat_template:`",
+    });
+  }
+  const toolUse = byName.get("tool_use");
+  return {
+    default: compileTemplate(source, `${path} (default)`),
+    ...(toolUse === undefined ? {} : { toolUse: compileTemplate(toolUse, `${path} (tool_use)`) }),
+  };
+}

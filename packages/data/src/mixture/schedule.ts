@@ -1,0 +1,222 @@
+// Which examples form which optimizer step: a pure function of (options, step), so that resuming is a lookup.
+
+import { DataError } from "../errors.ts";
+import { type Draws, plainDraws, type TaskExamples, weightedDraws } from "./draws.ts";
+import { CYCLE, largestRemainder } from "./quotas.ts";
+
+/** A task of a mixture. */
+export interface MixtureTask {
+  readonly name: string;
+  /** share of the draws, relative to the other tasks'; set for all tasks or for none */
+  readonly samplingWeight?: number | undefined;
+  /** integer ≥ 1: how often each of its examples may be drawn at most */
+  readonly maxEpochs?: number | undefined;
+}
+
+export interface ScheduleOptions {
+  readonly tasks: readonly MixtureTask[];
+  /** for each example of the dataset, in file order, the index of its task */
+  readonly exampleTasks: ArrayLike<number>;
+  /** safe integer ≥ 0 */
+  readonly seed: number;
+  /** examples per micro-batch */
+  readonly batchSize: number;
+  /** micro-batches per optimizer step */
+  readonly gradAccumulation: number;
+  /** > 0, may be fractional; exactly one of `epochs` and `maxSteps` */
+  readonly epochs?: number | undefined;
+  readonly maxSteps?: number | undefined;
+  readonly shuffle: boolean;
+}
+
+/** What each optimizer step trains on. */
+export interface Schedule {
+  readonly totalSteps: number;
+  /** steps of the first epoch; later epochs are shorter once a task has reached its `maxEpochs` */
+  readonly stepsPerEpoch: number;
+  /**
+   * Micro-batches of a step, each a list of example indices: `gradAccumulation` lists of `batchSize`, fewer and smaller
+   * in the last window of an epoch. No two calls need to come in order.
+   * @param step - 0 … totalSteps − 1
+   */
+  window(step: number): number[][];
+  /** Epochs finished before `step`, with the fraction of the one it is in. */
+  epochAt(step: number): number;
+}
+
+/**
+ * Lays out a run: epochs, windows and their examples.
+ *
+ * Without sampling weights every example is drawn once per epoch, in a permutation of all of them. With weights an epoch
+ * has as many draws as there are examples, dealt in cycles of 1,000 slots by largest remainder.
+ *
+ * @throws DataError `SCHEDULE_INVALID`, `MIXTURE_INVALID`, `TASK_EMPTY`, or `SCHEDULE_EXHAUSTED` where `maxEpochs` leaves
+ *   fewer draws than the run needs
+ */
+export function createSchedule(options: ScheduleOptions): Schedule {
+  checkNumbers(options);
+  const tasks = collect(options);
+  const weighted = checkMixture(tasks);
+  const { seed, shuffle, batchSize, gradAccumulation } = options;
+  const draws = weighted ? weightedDraws(tasks, { seed, shuffle }) : plainDraws(tasks, { seed, shuffle });
+  const perStep = batchSize * gradAccumulation;
+  const runs = layOut(draws, perStep, options);
+  const totalSteps = runs.reduce((sum, run) => sum + run.steps, 0);
+
+  /** Epoch of a step, the draws it begins with, and the epoch's size. */
+  const find = (step: number): { epoch: number; start: number; size: number } => {
+    if (!Number.isInteger(step) || step < 0 || step >= totalSteps) {
+      throw new DataError("SCHEDULE_INVALID", `schedule: there is no step ${step}`, {
+        expected: `0 … ${totalSteps - 1}`,
+        received: String(step),
+      });
+    }
+    const run = runs.findLast((candidate) => candidate.step <= step)!;
+    const perEpoch = Math.ceil(run.size / perStep);
+    const within = step - run.step;
+    return { epoch: run.epoch + Math.floor(within / perEpoch), start: (within % perEpoch) * perStep, size: run.size };
+  };
+  return {
+    totalSteps,
+    stepsPerEpoch: Math.ceil(draws.epochSize(0) / perStep),
+    window(step) {
+      const { epoch, start, size } = find(step);
+      const end = Math.min(size, start + perStep);
+      const microBatches: number[][] = [];
+      for (let from = start; from < end; from += batchSize) {
+        const length = Math.min(batchSize, end - from);
+        microBatches.push(Array.from({ length }, (_, i) => draws.at(epoch, from + i)));
+      }
+      return microBatches;
+    },
+    epochAt(step) {
+      const { epoch, start, size } = find(step);
+      return epoch + start / size;
+    },
+  };
+}
+
+/** Epochs of one size, in a row; only the last of all may stop before its end. */
+interface EpochRun {
+  /** first epoch */
+  readonly epoch: number;
+  /** first step */
+  readonly step: number;
+  readonly steps: number;
+  /** draws per epoch */
+  readonly size: number;
+}
+
+function layOut(draws: Draws, perStep: number, { epochs, maxSteps }: ScheduleOptions): EpochRun[] {
+  const runs: EpochRun[] = [];
+  let step = 0;
+  let epoch = 0;
+  for (;;) {
+    if (maxSteps === undefined ? epoch >= epochs! : step >= maxSteps) return runs;
+    const size = draws.epochSize(epoch);
+    if (size === 0) {
+      throw new DataError(
+        "SCHEDULE_EXHAUSTED",
+        `schedule: max_epochs leaves data for ${step} steps and the run needs more`,
+        {
+          expected: maxSteps === undefined ? `${epochs} epochs` : `${maxSteps} steps`,
+          received: `${epoch} epochs, ${step} steps`,
+          fix: "raise max_epochs, or lower epochs or max_steps",
+        },
+      );
+    }
+    const perEpoch = Math.ceil(size / perStep);
+    const next = draws.nextChange(epoch);
+    const steps =
+      maxSteps === undefined
+        ? Math.ceil(perEpoch * (Math.min(next, epochs!) - epoch))
+        : Math.min(perEpoch * (next - epoch), maxSteps - step);
+    runs.push({ epoch, step, steps, size });
+    step += steps;
+    epoch = next;
+  }
+}
+
+function checkNumbers({ seed, batchSize, gradAccumulation, epochs, maxSteps }: ScheduleOptions): void {
+  const check = (name: string, value: number, fine: boolean, expected: string): void => {
+    if (fine) return;
+    throw new DataError("SCHEDULE_INVALID", `schedule: ${name} is ${value}`, { expected, received: String(value) });
+  };
+  const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 1;
+  check("seed", seed, Number.isSafeInteger(seed) && seed >= 0, "an integer ≥ 0");
+  check("batch_size", batchSize, count(batchSize), "an integer ≥ 1");
+  check("grad_accumulation", gradAccumulation, count(gradAccumulation), "an integer ≥ 1");
+  if (epochs !== undefined) check("epochs", epochs, Number.isFinite(epochs) && epochs > 0, "a number > 0");
+  if (maxSteps !== undefined) check("max_steps", maxSteps, count(maxSteps), "an integer ≥ 1");
+  if ((epochs === undefined) === (maxSteps === undefined)) {
+    throw new DataError("SCHEDULE_INVALID", "schedule: give epochs or max_steps, one of the two", {
+      received: epochs === undefined ? "neither" : "both",
+      fix: "remove one of the two",
+    });
+  }
+}
+
+function collect({ tasks, exampleTasks }: ScheduleOptions): TaskExamples[] {
+  const lists = tasks.map((): number[] => []);
+  for (let i = 0; i < exampleTasks.length; i++) lists[exampleTasks[i]!]!.push(i);
+  return tasks.map((task, k) => {
+    if (lists[k]!.length === 0) {
+      throw new DataError("TASK_EMPTY", `task ${JSON.stringify(task.name)} has no examples`, {
+        received: "0 examples",
+        fix: "remove the task, or check its file and why its rows were dropped",
+      });
+    }
+    return { ...task, examples: Int32Array.from(lists[k]!) };
+  });
+}
+
+/** True if the tasks are drawn by weight. */
+function checkMixture(tasks: readonly TaskExamples[]): boolean {
+  const fail = (message: string, details: { expected?: string; received?: string; fix?: string }): never => {
+    throw new DataError("MIXTURE_INVALID", message, details);
+  };
+  if (tasks.length === 0)
+    throw new DataError("TASK_EMPTY", "schedule: there are no tasks and no examples", { fix: "check the data files" });
+  for (const { name, maxEpochs, samplingWeight } of tasks) {
+    if (maxEpochs !== undefined && !(Number.isSafeInteger(maxEpochs) && maxEpochs >= 1)) {
+      fail(`task ${JSON.stringify(name)}: max_epochs is ${maxEpochs}`, {
+        expected: "an integer ≥ 1",
+        received: String(maxEpochs),
+      });
+    }
+    if (samplingWeight !== undefined && !(Number.isFinite(samplingWeight) && samplingWeight > 0)) {
+      fail(`task ${JSON.stringify(name)}: sampling_weight is ${samplingWeight}`, {
+        expected: "a number > 0",
+        received: String(samplingWeight),
+        fix: "remove the task to draw nothing from it",
+      });
+    }
+  }
+  const set = tasks.filter((task) => task.samplingWeight !== undefined);
+  if (set.length === 0) return false;
+  if (tasks.length === 1) {
+    fail("sampling_weight is set and there is only one task", {
+      fix: "remove sampling_weight; loss_weight is the knob that scales a loss",
+    });
+  }
+  if (set.length < tasks.length) {
+    const missing = tasks.filter((task) => task.samplingWeight === undefined).map((task) => task.name);
+    fail(`sampling_weight is set for some tasks but not for ${missing.join(", ")}`, {
+      expected: "a sampling_weight for every task or for none",
+      fix: "set it for the others too",
+    });
+  }
+  const quotas = largestRemainder(
+    tasks.map((task) => task.samplingWeight!),
+    CYCLE,
+  );
+  const never = quotas.indexOf(0);
+  if (never !== -1) {
+    fail(`task ${JSON.stringify(tasks[never]!.name)}: its sampling_weight is less than a slot of a cycle of ${CYCLE}`, {
+      expected: `a share of at least 1/${CYCLE}`,
+      received: String(tasks[never]!.samplingWeight),
+      fix: "raise its sampling_weight or remove the task",
+    });
+  }
+  return true;
+}

@@ -1,0 +1,52 @@
+// `Tokenizer` on the native Hugging Face library.
+
+import type { Files } from "@tunesmith/core";
+import { codePointStarts, DataError, type Encoding, readTokenizerFolder, type Tokenizer } from "@tunesmith/data";
+import { type Encoding as NativeEncoding, Tokenizer as Native } from "tokenizers";
+
+/**
+ * Loads the tokenizer of a Hugging Face model folder (tokenizer.json and the configs beside it).
+ *
+ * @throws InputError `FILE_MISSING` without tokenizer.json
+ * @throws DataError `TOKENIZER_INVALID` where the library refuses the file or the configs contradict it
+ */
+export async function loadTokenizer(files: Files, folder: string): Promise<Tokenizer> {
+  const { tokenizerJson, special } = await readTokenizerFolder(files, folder);
+  let native: Native;
+  try {
+    native = Native.fromString(tokenizerJson);
+  } catch (cause) {
+    const path = files.join(folder, "tokenizer.json");
+    throw new DataError("TOKENIZER_INVALID", `${path}: ${(cause as Error).message}`, {
+      path,
+      expected: "a tokenizer.json of Hugging Face tokenizers",
+      fix: "copy tokenizer.json from the model's repository again",
+      cause,
+    });
+  }
+  // some tokenizer.json files carry the settings of the script that wrote them
+  native.disableTruncation();
+  native.disablePadding();
+  const tokenToId = (token: string): number | undefined => native.tokenToId(token) ?? undefined;
+  return {
+    special: special(tokenToId),
+    vocabSize: native.getVocabSize(true),
+    encode: async (text, { addSpecialTokens }) => convert(text, await native.encode(text, null, { addSpecialTokens })),
+    decode: (ids, { skipSpecialTokens }) => native.decode(Array.from(ids), skipSpecialTokens),
+    tokenToId,
+    idToToken: (id) => native.idToToken(id) ?? undefined,
+  };
+}
+
+/** The library counts code points, JavaScript UTF-16 code units. */
+function convert(text: string, encoding: NativeEncoding): Encoding {
+  const ids = Int32Array.from(encoding.getIds());
+  const offsets = encoding.getOffsets();
+  const units = codePointStarts(text);
+  const unit = (point: number): number => (units === undefined ? point : units[point]!);
+  return {
+    ids,
+    starts: Int32Array.from(offsets, (offset) => unit(offset[0]!)),
+    ends: Int32Array.from(offsets, (offset) => unit(offset[1]!)),
+  };
+}
