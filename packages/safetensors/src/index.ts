@@ -1,1 +1,12 @@
-export {};
+/**
+ * The safetensors format: a strict reader that reads only the bytes asked for, sharded models, and a writer.
+ *
+ * @packageDocumentation
+ */
+export { SafetensorsError } from "./errors.ts";
+export type { SafetensorsErrorCode } from "./errors.ts";
+export { DTYPES } from "./dtypes.ts";
+export type { Dtype } from "./dtypes.ts";
+export type { TensorInfo } from "./header.ts";
+export { openSafetensors } from "./read.ts";
+export type { SafetensorsFile, TensorSource } from "./read.ts";

@@ -22,3 +22,5 @@ export { seededIntegers, seededNormals } from "./normals.ts";
 export { layerNorm, rmsNorm } from "./norms.ts";
 export { rope } from "./rope.ts";
 export { softmax } from "./softmax.ts";
+export { memoryFiles } from "./memory-files.ts";
+export type { MemoryFiles, MemoryFilesLog } from "./memory-files.ts";
