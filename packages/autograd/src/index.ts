@@ -6,3 +6,6 @@
 export { backward, differentiable, gradients, isTracked, trainable } from "./tape.ts";
 export type { Backward, Want } from "./tape.ts";
 export { rmsNorm } from "./ops/rms-norm.ts";
+export { add, scale } from "./ops/elementwise.ts";
+export { embedding } from "./ops/embedding.ts";
+export { swiglu } from "./ops/swiglu.ts";

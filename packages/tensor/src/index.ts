@@ -28,4 +28,8 @@ export type { Weight, WeightFormat, WeightShard } from "./weight.ts";
 
 export { reduceOverLanes, rowLanes } from "./kernels/lanes.ts";
 export { rmsNormBackwardWeight, rmsNormBackwardX, rmsNormForward } from "./kernels/rms-norm.ts";
-export { accumulate, addScaled, fill } from "./kernels/elementwise.ts";
+export { accumulate, addScaled, fill, scaleBy } from "./kernels/elementwise.ts";
+export { adamwUpdate, clipFactor } from "./kernels/adamw.ts";
+export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows } from "./kernels/rows.ts";
+export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
+export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";

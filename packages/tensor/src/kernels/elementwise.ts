@@ -8,12 +8,12 @@ const LANES = 64;
 const VECTORS_PER_LANE = 4;
 
 /** Workgroups for `n` elements. */
-function groups(n: number): number {
+export function groups(n: number): number {
   return Math.ceil(Math.ceil(n / 4) / (LANES * VECTORS_PER_LANE));
 }
 
-/** `main` that runs `body` for every vec4 index `i`. */
-function overVectors(body: string): string {
+/** `main` that runs `body` for every vec4 index `i` of `p.n` elements. */
+export function overVectors(body: string): string {
   return /* wgsl */ `
     @compute @workgroup_size(${LANES})
     fn main(${MAIN_ARGS}) {
@@ -57,4 +57,14 @@ export const fill: Kernel<"n" | "value", never, "out", never> = defineKernel({
   writes: { out: "vec4f" },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = vec4f(p.value);"),
+});
+
+/** x [n] → out = factor · x. */
+export const scaleBy: Kernel<"n" | "factor", "x", "out", never> = defineKernel({
+  label: "scale_by",
+  params: { n: "u32", factor: "f32" },
+  reads: { x: "vec4f" },
+  writes: { out: "vec4f" },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () => overVectors("out[i] = p.factor * x[i];"),
 });

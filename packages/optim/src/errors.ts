@@ -1,0 +1,12 @@
+import { TunesmithError } from "@tunesmith/core";
+
+/** Codes of mistakes in what an optimizer was given. */
+export type OptimErrorCode =
+  | "PARAMETER_DUPLICATE"
+  | "PARAMETER_UNKNOWN"
+  | "PARAMETER_SPLIT"
+  | "PARAMETER_TOO_LARGE"
+  | "PARAMETER_LENGTH"
+  | "OPTION_INVALID";
+
+export class OptimError extends TunesmithError<OptimErrorCode> {}

@@ -1,0 +1,91 @@
+// Where named parameters lie in flat shards: a pure function of shapes and the largest binding, so that the memory
+// plan knows every byte before a buffer exists.
+
+import { OptimError } from "./errors.ts";
+
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** weight decay applies */
+  readonly decay: boolean;
+}
+
+/** Consecutive rows of a parameter (all of them, unless it exceeds one binding) inside one shard. */
+export interface ParameterSlice {
+  readonly shard: number;
+  /** first element in the shard, a multiple of 64 (256 bytes) */
+  readonly start: number;
+  readonly shape: readonly number[];
+  readonly firstRow: number;
+}
+
+/** Elements of one shard that are updated alike. */
+export interface ParameterRange {
+  readonly start: number;
+  readonly size: number;
+  readonly decay: boolean;
+}
+
+export interface ParameterLayout {
+  readonly shards: readonly { readonly size: number; readonly ranges: readonly ParameterRange[] }[];
+  readonly slices: ReadonlyMap<string, readonly ParameterSlice[]>;
+  /** f32 elements of all shards together, alignment included: bytes of one copy are 4 times this */
+  readonly size: number;
+}
+
+/** elements; views start at multiples of 256 bytes */
+const ALIGNMENT = 64;
+
+const product = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+
+/**
+ * Lays parameters into shards: those with decay first, else in the order given. A parameter larger than one
+ * binding is split by rows (its first dimension).
+ *
+ * @param maxBindingBytes - largest storage binding of the device (`facts.maxBindingBytes`)
+ * @throws OptimError `PARAMETER_DUPLICATE`, or `PARAMETER_TOO_LARGE` where one row alone exceeds a binding
+ */
+export function layoutParameters(
+  specs: readonly ParameterSpec[],
+  maxBindingBytes: number,
+): ParameterLayout {
+  const capacity = Math.floor(maxBindingBytes / 4 / ALIGNMENT) * ALIGNMENT;
+  const shards: { size: number; ranges: { start: number; size: number; decay: boolean }[] }[] = [];
+  const slices = new Map<string, readonly ParameterSlice[]>();
+
+  const place = (elements: number, decay: boolean): { shard: number; start: number } => {
+    const size = Math.ceil(elements / ALIGNMENT) * ALIGNMENT;
+    let shard = shards.at(-1);
+    if (!shard || shard.size + size > capacity) shards.push((shard = { size: 0, ranges: [] }));
+    const start = shard.size;
+    const range = shard.ranges.at(-1);
+    if (range?.decay === decay) range.size += size;
+    else shard.ranges.push({ start, size, decay });
+    shard.size += size;
+    return { shard: shards.length - 1, start };
+  };
+
+  for (const spec of [...specs.filter((s) => s.decay), ...specs.filter((s) => !s.decay)]) {
+    const { name, shape, decay } = spec;
+    if (slices.has(name))
+      throw new OptimError("PARAMETER_DUPLICATE", `two parameters are named ${name}`);
+    if (product(shape) <= capacity) {
+      slices.set(name, [{ ...place(product(shape), decay), shape, firstRow: 0 }]);
+      continue;
+    }
+    const [rows = 1, ...rest] = shape;
+    const rowsPerSlice = Math.floor(capacity / product(rest));
+    if (rowsPerSlice === 0)
+      throw new OptimError(
+        "PARAMETER_TOO_LARGE",
+        `one row of parameter ${name} [${shape.join(", ")}] exceeds the largest binding of this GPU (${maxBindingBytes} bytes)`,
+      );
+    const parts: ParameterSlice[] = [];
+    for (let firstRow = 0; firstRow < rows; firstRow += rowsPerSlice) {
+      const part = [Math.min(rowsPerSlice, rows - firstRow), ...rest];
+      parts.push({ ...place(product(part), decay), shape: part, firstRow });
+    }
+    slices.set(name, parts);
+  }
+  return { shards, slices, size: shards.reduce((sum, s) => sum + s.size, 0) };
+}

@@ -1,0 +1,135 @@
+// Rows by index: gather (embedding look-up, rows with a target), scatter (its inverse for distinct rows), and a
+// scatter that adds rows of equal index in a fixed order, without atomics. An index outside a table's rows is never
+// used as an address: it gathers zeros and scatters nothing.
+
+import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
+import type { Element, Kernel, ParamType, Spec } from "../kernel.ts";
+import type { WeightFormat } from "../weight.ts";
+
+const LANES = 64;
+
+type GatherParams = "count" | "dim" | "first_id" | "first_row" | "rows";
+const GATHER_PARAMS: Readonly<Record<GatherParams, ParamType>> = {
+  count: "u32",
+  dim: "u32",
+  first_id: "u32",
+  first_row: "i32",
+  rows: "u32",
+};
+
+/** packed formats are read as 32-bit words, two elements each */
+const tableElement = (spec: Spec): Element => (spec["format"] === "f32" ? "f32" : "u32");
+
+const DECODE: Readonly<Record<WeightFormat, string>> = {
+  f32: "fn element(i: u32) -> f32 { return table[i]; }",
+  f16: `fn element(i: u32) -> f32 {
+    let pair = unpack2x16float(table[i >> 1u]);
+    return select(pair.x, pair.y, (i & 1u) == 1u);
+  }`,
+  // bfloat16 is the upper half of a float32
+  bf16: `fn element(i: u32) -> f32 {
+    let word = table[i >> 1u];
+    return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (i & 1u) == 1u));
+  }`,
+};
+
+function gather(spec: Spec, otherwise: string): string {
+  return /* wgsl */ `
+    ${DECODE[spec["format"] as WeightFormat]}
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      if (group >= p.count) { return; }
+      let row = ids[p.first_id + group] - p.first_row;
+      if (row >= 0 && row < i32(p.rows)) {
+        let start = u32(row) * p.dim;
+        for (var i = lane; i < p.dim; i += ${LANES}u) { out[group * p.dim + i] = element(start + i); }
+      } else { ${otherwise} }
+    }`;
+}
+
+/**
+ * table [rows, dim] in a weight format, ids (i32) → out [count, dim] f32: row `ids[first_id + i] − first_row` of the
+ * table, or zeros where there is none.
+ */
+export const gatherRows: Kernel<GatherParams, "ids" | "table", "out", never> = defineKernel({
+  label: "gather_rows",
+  params: GATHER_PARAMS,
+  reads: { ids: "i32", table: tableElement },
+  writes: { out: "f32" },
+  workgroups: ({ count }) => count,
+  wgsl: (spec) =>
+    gather(spec, `for (var i = lane; i < p.dim; i += ${LANES}u) { out[group * p.dim + i] = 0.0; }`),
+});
+
+/** Like `gatherRows` for a further shard of a table: rows that are not in it keep what `out` has. */
+export const gatherRowsInto: Kernel<GatherParams, "ids" | "table", never, "out"> = defineKernel({
+  label: "gather_rows_into",
+  params: GATHER_PARAMS,
+  reads: { ids: "i32", table: tableElement },
+  updates: { out: "f32" },
+  workgroups: ({ count }) => count,
+  wgsl: (spec) => gather(spec, ""),
+});
+
+/**
+ * ids [count] (i32) → order [count] (u32): the positions sorted by (id, position). Counts smaller neighbours, count²
+ * steps in all: a sort in one dispatch, for the few thousand tokens of a micro-batch.
+ */
+export const orderByIds: Kernel<"count", "ids", "order", never> = defineKernel({
+  label: "order_by_ids",
+  params: { count: "u32" },
+  reads: { ids: "i32" },
+  writes: { order: "u32" },
+  workgroups: ({ count }) => Math.ceil(count / LANES),
+  wgsl: () => /* wgsl */ `
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let i = group * ${LANES}u + lane;
+      if (i >= p.count) { return; }
+      let id = ids[i];
+      var before = 0u;
+      for (var j = 0u; j < p.count; j++) {
+        let other = ids[j];
+        before += select(0u, 1u, other < id || (other == id && j < i));
+      }
+      order[before] = i;
+    }`,
+});
+
+/**
+ * source [count, dim] f32, ids, order [count] → table [rows, dim] f32: adds each source row to row `id − first_row`.
+ * The workgroup at the first of a run of equal ids sums the run in token order and alone touches that table row.
+ */
+export const scatterAddRows: Kernel<
+  "count" | "dim" | "first_row" | "rows",
+  "source" | "ids" | "order",
+  never,
+  "table"
+> = defineKernel({
+  label: "scatter_add_rows",
+  params: { count: "u32", dim: "u32", first_row: "i32", rows: "u32" },
+  reads: { source: "f32", ids: "i32", order: "u32" },
+  updates: { table: "f32" },
+  workgroups: ({ count }) => count,
+  wgsl: () => /* wgsl */ `
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      if (group >= p.count) { return; }
+      let id = ids[order[group]];
+      let row = id - p.first_row;
+      if (row < 0 || row >= i32(p.rows)) { return; }
+      if (group > 0u && ids[order[group - 1u]] == id) { return; }
+      for (var i = lane; i < p.dim; i += ${LANES}u) {
+        var sum = 0.0;
+        for (var j = group; j < p.count; j++) {
+          let token = order[j];
+          if (ids[token] != id) { break; }
+          sum += source[token * p.dim + i];
+        }
+        table[u32(row) * p.dim + i] += sum;
+      }
+    }`,
+});
