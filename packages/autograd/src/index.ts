@@ -5,6 +5,9 @@
  */
 export { backward, differentiable, gradients, isTracked, trainable } from "./tape.ts";
 export type { Backward, Want } from "./tape.ts";
+export { linear } from "./ops/linear.ts";
+export type { LinearOptions, LowRank } from "./ops/linear.ts";
+export { matmul } from "./ops/matmul.ts";
 export { rmsNorm } from "./ops/rms-norm.ts";
 export { add, scale } from "./ops/elementwise.ts";
 export { embedding } from "./ops/embedding.ts";

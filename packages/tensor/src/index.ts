@@ -26,6 +26,9 @@ export { empty, state, Tensor, upload, viewOf } from "./tensor.ts";
 export { asWeight } from "./weight.ts";
 export type { Weight, WeightFormat, WeightShard } from "./weight.ts";
 
+export { columnSums } from "./kernels/matmul/column-sums.ts";
+export { matmul } from "./kernels/matmul/matmul.ts";
+export type { MatmulArgs } from "./kernels/matmul/matmul.ts";
 export { reduceOverLanes, rowLanes } from "./kernels/lanes.ts";
 export { rmsNormBackwardWeight, rmsNormBackwardX, rmsNormForward } from "./kernels/rms-norm.ts";
 export { accumulate, addScaled, fill, scaleBy } from "./kernels/elementwise.ts";

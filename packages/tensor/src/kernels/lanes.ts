@@ -33,7 +33,7 @@ export function reduceOverLanes(facts: DeviceFacts): string {
     ${tree("max_over_lanes", (a, b) => `max(${a}, ${b})`)}`;
 }
 
-function fixedSubgroup(facts: DeviceFacts): boolean {
+export function fixedSubgroup(facts: DeviceFacts): boolean {
   // a compiler may pick any size in the range, so only an empty range is a promise
   return (
     facts.subgroups &&

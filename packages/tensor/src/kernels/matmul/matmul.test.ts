@@ -1,0 +1,238 @@
+import {
+  matmul as reference,
+  maxAbsError,
+  seededIntegers,
+  seededNormals,
+} from "@tunesmith/testing";
+import { beforeAll, describe, expect, test } from "vitest";
+import { f32, testDevice, values } from "../../../../../tests/support/device.ts";
+import type { Device } from "../../device.ts";
+import { record } from "../../recorder.ts";
+import { empty, state, upload } from "../../tensor.ts";
+import type { Tensor } from "../../tensor.ts";
+import type { Weight, WeightFormat } from "../../weight.ts";
+import { matmul } from "./matmul.ts";
+import type { MatmulArgs } from "./matmul.ts";
+
+type Layout = MatmulArgs["layout"];
+const LAYOUTS: readonly Layout[] = ["nn", "nt", "tn"];
+
+/** f32 rounding of a sum of k products of normals: each is near 1, the sum's error grows like √k. */
+const tolerance = (k: number): number => 2e-6 * Math.sqrt(k) + 1e-6;
+
+function shapes(layout: Layout, m: number, n: number, k: number): { a: number[]; b: number[] } {
+  return { a: layout === "tn" ? [k, m] : [m, k], b: layout === "nt" ? [n, k] : [k, n] };
+}
+const expected = (
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  layout: Layout,
+  m: number,
+  n: number,
+  k: number,
+): Float64Array => reference(a, b, { m, n, k }, layout.toUpperCase() as "NN" | "NT" | "TN");
+
+/** Random 16-bit words of normal numbers near 1, and what they mean by their definitions. */
+function words(
+  format: "f16" | "bf16",
+  n: number,
+  seed: number,
+): { bits: Uint16Array; meaning: Float64Array } {
+  const [mantissa, exponents, bias] = format === "f16" ? [10, 4, 15] : [7, 4, 127];
+  const random = seededIntegers(3 * n, seed, 0, 1 << 16);
+  const bits = new Uint16Array(n);
+  const meaning = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    const sign = random[3 * i]! & 1;
+    const exponent = bias - 3 + (random[3 * i + 1]! % exponents);
+    const fraction = random[3 * i + 2]! & ((1 << mantissa) - 1);
+    bits[i] = (sign << 15) | (exponent << mantissa) | fraction;
+    meaning[i] = (sign ? -1 : 1) * 2 ** (exponent - bias) * (1 + fraction / 2 ** mantissa);
+  }
+  return { bits, meaning };
+}
+
+/** A weight cut after the given rows, each shard a tensor of its own. */
+function sharded(
+  device: Device,
+  format: WeightFormat,
+  data: Float32Array | Uint16Array,
+  rows: number,
+  cols: number,
+  cuts: readonly number[],
+): Weight {
+  const borders = [0, ...cuts, rows];
+  return {
+    shape: [rows, cols],
+    format,
+    shards: borders.slice(0, -1).map((firstRow, i) => {
+      const count = borders[i + 1]! - firstRow;
+      const part = data.slice(firstRow * cols, (firstRow + count) * cols);
+      return {
+        tensor: upload(device, [count, cols], format, part as never),
+        firstRow,
+        rows: count,
+      };
+    }),
+  };
+}
+
+// software: the subgroup kernel where the test machine has lavapipe; portable: what every other GPU runs
+describe.each([
+  ["as opened", undefined],
+  ["portable", { subgroups: false, software: false }],
+])("matmul, %s", (_, facts) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await testDevice(facts);
+  });
+
+  // lone elements; sizes that are not multiples of four; around the tiles (16, 32, 64 and one beside); few rows, few
+  // columns (computed as the transpose); depth long enough to be cut into slices
+  describe.each([
+    [1, 1, 1],
+    [3, 5, 7],
+    [2, 64, 36],
+    [65, 63, 66],
+    [64, 68, 64],
+    [17, 132, 4],
+    [40, 8, 100],
+    [40, 6, 33],
+    [8, 12, 1028],
+    [5, 7, 1031],
+  ])("%i × %i × %i", (m, n, k) => {
+    test.each(LAYOUTS)("%s equals the float64 loop", async (layout) => {
+      const shape = shapes(layout, m, n, k);
+      const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)];
+      const out = empty(device, [m, n]);
+      matmul({ layout, a: f32(device, shape.a, a), b: f32(device, shape.b, b), out });
+      expect(maxAbsError(await values(out), expected(a, b, layout, m, n, k))).toBeLessThan(
+        tolerance(k),
+      );
+    });
+  });
+
+  // [40, 8]: transposed; [20, 36]: not; [6, 7, 700]: unaligned and sliced
+  test.each([
+    ["nt", 40, 8, 16],
+    ["nn", 20, 36, 16],
+    ["nt", 6, 7, 700],
+  ] as const)("%s %i × %i × %i: scale, bias and accumulation", async (layout, m, n, k) => {
+    const shape = shapes(layout, m, n, k);
+    const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)];
+    const [bias, before] = [seededNormals(n, 3), seededNormals(m * n, 4)];
+    const out = f32(device, [m, n], before);
+    matmul({
+      layout,
+      a: f32(device, shape.a, a),
+      b: f32(device, shape.b, b),
+      out,
+      bias: f32(device, [n], bias),
+      scale: 0.5,
+      accumulate: true,
+    });
+    const want = expected(a, b, layout, m, n, k).map((v, i) => 0.5 * v + bias[i % n]! + before[i]!);
+    expect(maxAbsError(await values(out), want)).toBeLessThan(tolerance(k));
+  });
+
+  // 36 columns: rows start at multiples of four elements; 37: they do not, and 16-bit rows start inside a word
+  describe.each(["f16", "bf16"] as const)("weight in %s", (format) => {
+    test.each([
+      ["nt", 19, 40, 36],
+      ["nn", 19, 36, 40],
+      ["nt", 3, 40, 37],
+      ["nn", 3, 37, 40],
+    ] as const)("%s %i × %i × %i, in three row shards", async (layout, m, n, k) => {
+      const [rows, cols] = layout === "nt" ? [n, k] : [k, n];
+      const { bits, meaning } = words(format, n * k, 5);
+      const a = seededNormals(m * k, 1);
+      const bias = seededNormals(n, 3);
+      const out = empty(device, [m, n]);
+      // 8: an aligned shard; 8 + 13: a shard that starts at an odd column of out (nt) or of a (nn)
+      const b = sharded(device, format, bits, rows, cols, [8, 21]);
+      matmul({ layout, a: f32(device, [m, k], a), b, out, bias: f32(device, [n], bias) });
+      const want = expected(a, meaning, layout, m, n, k).map((v, i) => v + bias[i % n]!);
+      expect(maxAbsError(await values(out), want)).toBeLessThan(tolerance(k));
+    });
+  });
+
+  test("f32 shards equal the whole weight, accumulating", async () => {
+    const [m, n, k] = [5, 12, 24];
+    const [a, b, before] = [
+      seededNormals(m * k, 1),
+      seededNormals(k * n, 2),
+      seededNormals(m * n, 3),
+    ];
+    for (const layout of ["nn", "nt"] as const) {
+      const [rows, cols] = layout === "nt" ? [n, k] : [k, n];
+      const out = f32(device, [m, n], before);
+      matmul({
+        layout,
+        a: f32(device, [m, k], a),
+        b: sharded(device, "f32", Float32Array.from(b), rows, cols, [4]),
+        out,
+        scale: 2,
+        accumulate: true,
+      });
+      const want = expected(a, b, layout, m, n, k).map((v, i) => 2 * v + before[i]!);
+      expect(maxAbsError(await values(out), want)).toBeLessThan(tolerance(k));
+    }
+  });
+
+  test("two runs and a replay give the same bytes", async () => {
+    const [m, n, k] = [8, 12, 1028]; // in slices
+    const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)].map((v) =>
+      Float32Array.from(v),
+    ) as [Float32Array, Float32Array];
+    const run = (left: Tensor, right: Tensor): Tensor => {
+      const out = empty(device, [m, n]);
+      matmul({ layout: "nt", a: left, b: right, out });
+      return out;
+    };
+    const right = state(device, {
+      shape: [n, k],
+      dtype: "f32",
+      category: "weights",
+      label: "b",
+      data: b,
+    });
+    const left = f32(device, [m, k], a);
+    const first = await run(left, right).read();
+    const second = await run(left, right).read();
+    const program = record(device, "matmul", ({ input }) => ({
+      out: run(input("a", [m, k], "f32"), right),
+    }));
+    const { out } = await program.replay({ a }).read();
+    expect(second).toEqual(first);
+    expect(out).toEqual(first);
+  });
+
+  test("no columns and no rows launch nothing", async () => {
+    const out = empty(device, [0, 4]);
+    matmul({ layout: "nn", a: empty(device, [0, 3]), b: empty(device, [3, 4]), out });
+    expect(await out.read()).toHaveLength(0);
+  });
+
+  test("wrong shapes and dtypes are refused by name", () => {
+    const t = (...shape: number[]): Tensor => empty(device, shape);
+    const refuse = (args: MatmulArgs, message: RegExp): void =>
+      expect(() => matmul(args)).toThrow(message);
+    refuse(
+      { layout: "nn", a: t(2, 3), b: t(4, 5), out: t(2, 5) },
+      /b has shape \[4, 5\], expected \[3, 5\]/,
+    );
+    refuse(
+      { layout: "nt", a: t(2, 3), b: t(5, 3), out: t(5, 2) },
+      /out has shape \[5, 2\], expected \[2, 5\]/,
+    );
+    refuse(
+      { layout: "tn", a: t(3, 2), b: t(3, 5), out: t(2, 5), bias: t(2) },
+      /bias has shape \[2\], expected \[5\]/,
+    );
+    refuse({ layout: "nn", a: t(2), b: t(2, 2), out: t(1, 2) }, /a has shape \[2\]/);
+    refuse({ layout: "nn", a: empty(device, [2, 2], "u32"), b: t(2, 2), out: t(2, 2) }, /a is u32/);
+    refuse({ layout: "nn", a: t(2, 2), b: empty(device, [2, 2], "i32"), out: t(2, 2) }, /b is i32/);
+    const weight = sharded(device, "f32", new Float32Array(16), 4, 4, [2]);
+    refuse({ layout: "tn", a: t(4, 2), b: weight, out: t(2, 4) }, /one shard/);
+  });
+});

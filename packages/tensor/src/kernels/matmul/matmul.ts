@@ -1,0 +1,271 @@
+// Matrix product: checks, the choice of a variant, and one launch per weight shard.
+
+import { ShapeError, TensorError } from "../../errors.ts";
+import type { DeviceFacts } from "../../facts.ts";
+import { launch } from "../../launch.ts";
+import { empty, Tensor } from "../../tensor.ts";
+import type { Weight, WeightFormat } from "../../weight.ts";
+import { fixedSubgroup } from "../lanes.ts";
+import type { Contiguous } from "./operands.ts";
+import { ACCUMULATE, ADD_BIAS } from "./shared.ts";
+import type { MatmulSpec } from "./shared.ts";
+import { matmulShuffle, shuffleTileCols } from "./shuffle.ts";
+import { addSlices } from "./slices.ts";
+import { matmulTile, TILE_COLS } from "./tile.ts";
+
+export interface MatmulArgs {
+  /** nn: a [M,K] · b [K,N]; nt: a [M,K] · b [N,K]ᵀ; tn: a [K,M]ᵀ · b [K,N] */
+  readonly layout: "nn" | "nt" | "tn";
+  /** f32 */
+  readonly a: Tensor;
+  /** f32, or a weight in any format; tn takes a weight of one shard only */
+  readonly b: Tensor | Weight;
+  /** f32 `[M, N]`, another buffer than a, b and bias */
+  readonly out: Tensor;
+  /** tn: `out` is the rows of the product from this one on (the gradient of one shard of a weight); default 0 */
+  readonly firstRow?: number;
+  /** f32 `[N]`, added once to every row */
+  readonly bias?: Tensor | undefined;
+  /** factor of the product; default 1 */
+  readonly scale?: number;
+  /** adds to `out` instead of overwriting it */
+  readonly accumulate?: boolean;
+}
+
+/**
+ * `out = scale · (A·B) [+ bias] [+ out]`, in f32, summed in an order that depends on the sizes and the device alone.
+ * 16-bit weights are decoded inside the kernel; a sharded weight takes one launch per shard.
+ *
+ * @throws ShapeError if the shapes do not belong together
+ * @throws TensorError `DTYPE_MISMATCH` if a, bias or out is not f32
+ */
+export function matmul(args: MatmulArgs): void {
+  const { layout, a, out, bias } = args;
+  const b = args.b instanceof Tensor ? tensorAsWeight(args.b) : args.b;
+  const { m, n, k } = checkedSizes(args, b);
+  if (m === 0 || n === 0) return;
+  for (const [i, shard] of b.shards.entries()) {
+    const { firstRow, rows, tensor } = shard;
+    // rows of b are columns of out (nt) or a range of the depth (nn, tn), whose later parts add to the first
+    const part =
+      layout === "nt"
+        ? {
+            cols: rows,
+            depth: k,
+            aStart: 0,
+            outStart: firstRow,
+            accumulate: args.accumulate === true,
+          }
+        : {
+            cols: n,
+            depth: rows,
+            aStart: layout === "nn" ? firstRow : (args.firstRow ?? 0),
+            outStart: 0,
+            accumulate: args.accumulate === true || i > 0,
+          };
+    multiply(out.device.facts, {
+      a: {
+        tensor: a,
+        contiguous: layout === "tn" ? "own" : "k",
+        format: "f32",
+        own: m,
+        start: part.aStart,
+        stride: a.shape[1]!,
+      },
+      b: {
+        tensor,
+        contiguous: layout === "nt" ? "k" : "own",
+        format: b.format,
+        own: part.cols,
+        start: 0,
+        stride: layout === "nt" ? k : n,
+      },
+      depth: part.depth,
+      out,
+      outStart: part.outStart,
+      outStride: n,
+      bias: layout === "nt" || i === 0 ? bias : undefined,
+      scale: args.scale ?? 1,
+      accumulate: part.accumulate,
+    });
+  }
+}
+
+/** One operand of a launch. */
+interface Side {
+  readonly tensor: Tensor;
+  readonly contiguous: Contiguous;
+  readonly format: WeightFormat;
+  /** extent of its own dimension: rows of out for a, columns for b */
+  readonly own: number;
+  readonly start: number;
+  readonly stride: number;
+}
+
+interface Product {
+  readonly a: Side;
+  readonly b: Side;
+  readonly depth: number;
+  readonly out: Tensor;
+  readonly outStart: number;
+  readonly outStride: number;
+  readonly bias: Tensor | undefined;
+  readonly scale: number;
+  readonly accumulate: boolean;
+}
+
+function multiply(facts: DeviceFacts, product: Product): void {
+  const { a, b, depth, out, outStart, outStride, bias, scale } = product;
+  const shuffle = fixedSubgroup(facts);
+  const tileCols = shuffle ? shuffleTileCols(facts) : TILE_COLS;
+  // few columns would leave most lanes idle: compute the transpose, where they are rows
+  const transposed = b.format === "f32" && b.own <= 16 && a.own > b.own;
+  const [left, right] = transposed ? [b, a] : [a, b];
+  const tile = chooseTile(shuffle, left.own);
+  const tiles = Math.ceil(left.own / tile) * Math.ceil(right.own / tileCols);
+  const { slices, chunk } = cut(facts, depth, tiles, a.own * b.own);
+
+  const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
+  const target =
+    slices > 1
+      ? { start: 0, stride: b.own, flags: 0, scale: 1 }
+      : { start: outStart, stride: outStride, flags: flagsOf(product), scale };
+  const fours = (...sizes: number[]): boolean => sizes.every((s) => s % 4 === 0);
+  const spec: MatmulSpec = {
+    left: left.contiguous,
+    right: right.contiguous,
+    format: right.format,
+    vectors: vectors(right, depth),
+    aligned:
+      vectors(left, depth) &&
+      fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own),
+    transposed,
+    tile,
+  };
+  launch(shuffle ? matmulShuffle : matmulTile, {
+    spec,
+    params: {
+      rows: left.own,
+      cols: right.own,
+      depth,
+      left_start: left.start,
+      left_stride: left.stride,
+      right_start: right.start,
+      right_stride: right.stride,
+      out_start: target.start,
+      out_stride: target.stride,
+      bias_start: outStart,
+      chunk,
+      slices,
+      slice_stride: slices > 1 ? a.own * b.own : 0,
+      flags: target.flags,
+      scale: target.scale,
+    },
+    // where there is no bias, something must still be bound
+    reads: { left: left.tensor, right: right.tensor, bias: bias ?? a.tensor },
+    updates: { out: destination },
+  });
+  if (slices === 1) return;
+  launch(addSlices, {
+    params: {
+      rows: a.own,
+      cols: b.own,
+      slices,
+      out_start: outStart,
+      out_stride: outStride,
+      bias_start: outStart,
+      flags: flagsOf(product),
+      scale,
+    },
+    reads: { partial: destination, bias: bias ?? a.tensor },
+    updates: { out },
+  });
+  destination.dispose();
+}
+
+function flagsOf(product: Product): number {
+  return (product.bias ? ADD_BIAS : 0) + (product.accumulate ? ACCUMULATE : 0);
+}
+
+/** True where all runs of four along the contiguous dimension start at multiples of four. */
+function vectors(side: Side, depth: number): boolean {
+  const extent = side.contiguous === "k" ? depth : side.own;
+  return extent % 4 === 0 && side.stride % 4 === 0 && side.start % 4 === 0;
+}
+
+function chooseTile(shuffle: boolean, rows: number): number {
+  if (shuffle) return rows <= 4 ? 4 : 16;
+  return rows <= 16 ? 16 : 64;
+}
+
+const SLICE_STEP = 32; // depth that every variant handles in whole steps
+
+/** Cuts the depth so that enough workgroups run; a function of sizes and facts alone, so that sums are reproducible. */
+function cut(
+  facts: DeviceFacts,
+  depth: number,
+  tiles: number,
+  outSize: number,
+): { slices: number; chunk: number } {
+  const wanted = Math.ceil((facts.software ? 8 : 128) / tiles);
+  const most = Math.min(
+    Math.floor(depth / 128), // shorter slices would cost more in the second pass than they gain
+    Math.floor(facts.maxBindingBytes / (4 * outSize)),
+    64,
+  );
+  const slices = Math.max(1, Math.min(wanted, most));
+  const chunk = Math.max(1, Math.ceil(depth / slices / SLICE_STEP)) * SLICE_STEP;
+  return { slices: Math.max(1, Math.ceil(depth / chunk)), chunk };
+}
+
+function tensorAsWeight(tensor: Tensor): Weight {
+  const { dtype } = tensor;
+  if (dtype === "i32" || dtype === "u32")
+    throw new TensorError("DTYPE_MISMATCH", `matmul: b is ${dtype}, expected f32, f16 or bf16`);
+  const [rows = 1, cols = 1] = tensor.shape;
+  return { shape: [rows, cols], format: dtype, shards: [{ tensor, firstRow: 0, rows }] };
+}
+
+function checkedSizes(args: MatmulArgs, b: Weight): { m: number; n: number; k: number } {
+  const { layout, a, out, bias } = args;
+  const because = `layout ${layout} multiplies a [${a.shape.join(", ")}] by b [${(args.b.shape as readonly number[]).join(", ")}]`;
+  const check = (arg: string, received: readonly number[], expected: readonly number[]): void => {
+    if (received.length !== expected.length || received.some((d, i) => d !== expected[i]))
+      throw new ShapeError({ op: "matmul", arg, received, expected, because });
+  };
+  if (a.shape.length !== 2)
+    throw new ShapeError({
+      op: "matmul",
+      arg: "a",
+      received: a.shape,
+      expected: ["rows", "cols"],
+      because,
+    });
+  const [a0, a1] = a.shape as [number, number];
+  const k = layout === "tn" ? a0 : a1;
+  let m = layout === "tn" ? a1 : a0;
+  if (args.firstRow !== undefined) {
+    m = out.shape[0] ?? 0;
+    if (layout !== "tn" || args.firstRow + m > a1)
+      throw new ShapeError({
+        op: "matmul",
+        arg: "out",
+        received: out.shape,
+        expected: [`at most ${a1 - args.firstRow}`, b.shape[1]],
+        because: `it takes rows of the product from ${args.firstRow} on, and ${because}`,
+      });
+  }
+  const n = layout === "nt" ? b.shape[0] : b.shape[1];
+  check("b", args.b.shape, layout === "nt" ? [n, k] : [k, n]);
+  check("out", out.shape, [m, n]);
+  if (bias) check("bias", bias.shape, [n]);
+  if (layout === "tn" && b.shards.length !== 1)
+    throw new TensorError(
+      "SHAPE_MISMATCH",
+      `matmul: layout tn takes b in one shard, received ${b.shards.length}`,
+    );
+  for (const [name, tensor] of Object.entries({ a, out, bias }))
+    if (tensor && tensor.dtype !== "f32")
+      throw new TensorError("DTYPE_MISMATCH", `matmul: ${name} is ${tensor.dtype}, expected f32`);
+  return { m, n, k };
+}

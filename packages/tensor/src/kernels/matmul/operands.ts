@@ -1,0 +1,109 @@
+// How matrix operands are read. A format knows how to fetch elements by their flat index; an operand puts row and
+// column arithmetic, clamping and zero padding on top. Kernels see only runs of four elements and 4×4 blocks in f32.
+
+import type { Element } from "../../kernel.ts";
+import type { WeightFormat } from "../../weight.ts";
+
+/** One way of storing elements. Both fetches take flat element indices. */
+interface OperandFormat {
+  /** element of the binding where runs of four start at multiples of four */
+  readonly aligned: Element;
+  /** element of the binding otherwise */
+  readonly single: Element;
+  /** WGSL: four consecutive elements from index `e`, a multiple of four */
+  readonly four: (binding: string, e: string) => string;
+  /** WGSL: the element at index `e` */
+  readonly one: (binding: string, e: string) => string;
+}
+
+/** The decoding routines, one per format. 16-bit formats lie two per word, low half first; bf16 is the upper half of an f32. */
+export const OPERAND_FORMATS: Readonly<Record<WeightFormat, OperandFormat>> = {
+  f32: {
+    aligned: "vec4f",
+    single: "f32",
+    four: (b, e) => `return ${b}[${e} >> 2u];`,
+    one: (b, e) => `return ${b}[${e}];`,
+  },
+  f16: {
+    aligned: "vec2u",
+    single: "u32",
+    four: (b, e) =>
+      `let w = ${b}[${e} >> 2u]; return vec4f(unpack2x16float(w.x), unpack2x16float(w.y));`,
+    one: (b, e) => `return unpack2x16float(${b}[${e} >> 1u] >> ((${e} & 1u) * 16u)).x;`,
+  },
+  bf16: {
+    aligned: "vec2u",
+    single: "u32",
+    four: (b, e) =>
+      `let w = ${b}[${e} >> 2u]; return bitcast<vec4f>(vec4u(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`,
+    one: (b, e) => `return bitcast<f32>((${b}[${e} >> 1u] >> ((${e} & 1u) * 16u)) << 16u);`,
+  },
+};
+
+/** Which dimension is contiguous in memory: the depth k, or the operand's own (rows of left, columns of right). */
+export type Contiguous = "k" | "own";
+
+/** WGSL: four f32 per k, at k, k + 1, k + 2, k + 3; the components run over the operand's own dimension. */
+export const BLOCK = "struct Block { k0: vec4f, k1: vec4f, k2: vec4f, k3: vec4f }";
+
+/** Element of an operand's binding. */
+export function operandElement(format: WeightFormat, aligned: boolean): Element {
+  return aligned ? OPERAND_FORMATS[format].aligned : OPERAND_FORMATS[format].single;
+}
+
+/**
+ * WGSL for operand `name` with `own` (an expression) elements in its own dimension, from `p.NAME_start` on with
+ * `p.NAME_stride` elements between lines:
+ * - `NAME_run(own, k, k_end)`: four elements along the contiguous dimension;
+ * - `NAME_block(own, k, k_end)`: 4×4.
+ *
+ * `k < k_end` must hold. Indices past the end are clamped, so nothing outside the operand is read; elements past
+ * `k_end` are zero where `zeroed` (enough on one side: the other then repeats a value of the same sum).
+ * `aligned` promises that the contiguous extent, the stride, the start and `k` of a run along k are multiples of four.
+ */
+export function operand(o: {
+  name: string;
+  own: string;
+  contiguous: Contiguous;
+  format: WeightFormat;
+  aligned: boolean;
+  zeroed: boolean;
+}): string {
+  const { name, own, contiguous, aligned, zeroed } = o;
+  const format = OPERAND_FORMATS[o.format];
+  const fetch = aligned
+    ? `fn ${name}_four(e: u32) -> vec4f { ${format.four(name, "e")} }`
+    : `fn ${name}_one(e: u32) -> f32 { ${format.one(name, "e")} }`;
+  // four neighbours from `first`, clamped to `last`
+  const neighbours = (first: string, last: string): string =>
+    `vec4f(${[0, 1, 2, 3].map((j) => `${name}_one(line + min(${first} + ${j}u, ${last}))`).join(", ")})`;
+  const inside = "vec4<bool>(true, k + 1u < k_end, k + 2u < k_end, k + 3u < k_end)";
+  const blockLine = (j: number): string =>
+    zeroed && j > 0
+      ? `select(vec4f(0.0), ${name}_run(i, min(k + ${j}u, k_end - 1u), k_end), k + ${j}u < k_end)`
+      : `${name}_run(i, ${j === 0 ? "k" : `min(k + ${j}u, k_end - 1u)`}, k_end)`;
+
+  if (contiguous === "own")
+    return `
+    ${fetch}
+    fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {
+      let line = p.${name}_start + k * p.${name}_stride;
+      return ${aligned ? `${name}_four(line + min(i, ${own} - 4u))` : neighbours("i", `${own} - 1u`)};
+    }
+    fn ${name}_block(i: u32, k: u32, k_end: u32) -> Block {
+      return Block(${[0, 1, 2, 3].map(blockLine).join(", ")});
+    }`;
+  const run = aligned ? `${name}_four(line + k)` : neighbours("k", "k_end - 1u");
+  const components = ["x", "y", "z", "w"];
+  return `
+    ${fetch}
+    fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {
+      let line = p.${name}_start + min(i, ${own} - 1u) * p.${name}_stride;
+      return ${zeroed && !aligned ? `select(vec4f(0.0), ${run}, ${inside})` : run};
+    }
+    fn ${name}_block(i: u32, k: u32, k_end: u32) -> Block {
+      let a = ${name}_run(i, k, k_end); let b = ${name}_run(i + 1u, k, k_end);
+      let c = ${name}_run(i + 2u, k, k_end); let d = ${name}_run(i + 3u, k, k_end);
+      return Block(${components.map((c) => `vec4f(a.${c}, b.${c}, c.${c}, d.${c})`).join(", ")});
+    }`;
+}
