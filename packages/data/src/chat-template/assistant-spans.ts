@@ -44,8 +44,8 @@ export function renderConversation(input: SpanInput): string {
  * Spans of the `wanted` assistant messages, from the template's `{% generation %}` blocks if it has any, else from prefixes.
  *
  * By prefixes, message i is what `messages[..i]` with a generation prompt lacks of `messages[..i+1]`; both must be prefixes
- * of the whole text, else the template rewrites earlier turns and the difference means nothing. White space that follows
- * the turn's end token belongs to no one and is left out: after that token nothing is generated.
+ * of the whole text, else the template rewrites earlier turns and the difference means nothing. A span reaches through the
+ * turn's end token and the line break some templates write behind it, as the spans of Hugging Face's training templates do.
  *
  * @param wanted - ascending indices of assistant messages
  * @param options.each - every span must be known by its message, because weights differ
@@ -111,12 +111,5 @@ function prefixSpan(input: SpanInput, text: string, message: number): Span {
   const through = message === input.messages.length - 1 ? text : render(message + 1, false);
   if (!through.startsWith(before)) return unstable("the text with the answer does not continue the generation prompt");
   if (!text.startsWith(through)) return unstable("later messages change how it is rendered");
-  return [before.length, turnEnd(text.slice(before.length, through.length), input.special) + before.length];
-}
-
-/** Length of a turn without the white space behind its end token; the whole turn if no special token ends it. */
-function turnEnd(turn: string, special: SpecialTokens): number {
-  const trimmed = turn.trimEnd();
-  for (const token of special.specialTexts) if (trimmed.endsWith(token)) return trimmed.length;
-  return turn.length;
+  return [before.length, through.length];
 }

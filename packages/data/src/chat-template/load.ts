@@ -1,8 +1,8 @@
 // Where a chat template comes from: the model folder, or a file the user names.
 
-import { type Files, type JsonValue, parseStrictJson } from "@tunesmith/core";
+import type { Files, JsonValue } from "@tunesmith/core";
 import { DataError } from "../errors.ts";
-import { readTextFile } from "../tokenizer/model-folder.ts";
+import { readConfig, readTextFile } from "../tokenizer/model-folder.ts";
 import { type ChatTemplate, compileTemplate } from "./template.ts";
 
 /** The templates of one model: some have another one for conversations with tools. */
@@ -43,20 +43,16 @@ export async function loadChatTemplates(
   const own = files.join(folder, "chat_template.jinja");
   if (await files.exists(own)) return { default: compileTemplate(await readTextFile(files, own), own) };
   const configPath = files.join(folder, "tokenizer_config.json");
-  if (!(await files.exists(configPath))) return undefined;
-  const config = parseStrictJson(await readTextFile(files, configPath), { path: configPath });
-  const value = config instanceof Map ? config.get("chat_template") : undefined;
+  const value = (await readConfig(files, configPath))?.["chat_template"];
   if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return { default: compileTemplate(value, configPath) };
   return namedTemplates(value, configPath);
 }
 
-function namedTemplates(value: JsonValue, path: string): ChatTemplates {
+function namedTemplates(value: unknown, path: string): ChatTemplates {
   const byName = new Map<string, string>();
-  const entries: JsonValue[] = Array.isArray(value) ? value : [value];
-  for (const entry of entries) {
-    const name = entry instanceof Map ? entry.get("name") : undefined;
-    const template = entry instanceof Map ? entry.get("template") : undefined;
+  for (const entry of (Array.isArray(value) ? value : [value]) as unknown[]) {
+    const { name, template } = (entry ?? {}) as { name?: unknown; template?: unknown };
     if (typeof name !== "string" || typeof template !== "string") {
       throw new DataError(
         "TEMPLATE_INVALID",

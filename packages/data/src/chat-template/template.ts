@@ -1,9 +1,10 @@
 // A compiled chat template: conversation in, text and the spans inside `{% generation %}` out.
 
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
-import type { JsonValue } from "@tunesmith/core";
+import { Environment, parse, tokenize } from "@huggingface/jinja";
+import type { JsonObject, JsonValue } from "@tunesmith/core";
 import { DataError } from "../errors.ts";
 import type { Message } from "../formats/row.ts";
+import { interpret, type Program, type Scope } from "./python-interpreter.ts";
 import { strftime } from "./strftime.ts";
 
 /** Start and end in UTF-16 code units. */
@@ -11,7 +12,8 @@ export type Span = readonly [start: number, end: number];
 
 /** Everything a render depends on; the clock is an argument, so that a text is a pure function of its inputs. */
 export interface RenderInput {
-  readonly messages: readonly Message[];
+  /** checked messages, or JSON objects as they are in a file: the template decides what it accepts */
+  readonly messages: readonly (Message | JsonObject)[];
   readonly tools?: readonly JsonValue[] | undefined;
   readonly addGenerationPrompt: boolean;
   readonly bosToken?: string | undefined;
@@ -55,12 +57,14 @@ function rewriteGenerationTags(source: string): string {
 /** Maps are JSON objects here; the library wants plain ones. Without a prototype, `__proto__` is a key like any other. */
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
-  if (value instanceof Map) {
-    const out = Object.create(null) as Record<string, unknown>;
-    for (const [key, entry] of value) out[key as string] = plain(entry);
-    return out;
-  }
-  return value;
+  if (typeof value !== "object" || value === null) return value;
+  const out = Object.create(null) as Record<string, unknown>;
+  for (const [key, entry] of value instanceof Map ? value : Object.entries(value)) out[key as string] = plain(entry);
+  return out;
+}
+
+function roleOf(message: Message | JsonObject): string {
+  return String(message instanceof Map ? message.get("role") : message.role);
 }
 
 function range(start: number, stop?: number, step = 1): number[] {
@@ -91,7 +95,7 @@ function unusedMarks(text: string): [string, string] {
 export function compileTemplate(source: string, name: string): ChatTemplate {
   const text = source.replace(/\r\n?/g, "\n"); // as jinja2 reads templates
   const hasGenerationTags = new RegExp(TAG.source).test(text.replace(/\{#.*?#\}/gs, ""));
-  let program: ReturnType<typeof parse>;
+  let program: Program;
   try {
     program = parse(tokenize(rewriteGenerationTags(text), { trim_blocks: true, lstrip_blocks: true }));
   } catch (cause) {
@@ -103,7 +107,7 @@ export function compileTemplate(source: string, name: string): ChatTemplate {
   }
 
   function run(input: RenderInput, [start, end]: readonly [string, string]): string {
-    const env = new Environment();
+    const env: Scope = new Environment();
     const variables: Record<string, unknown> = {
       true: true,
       false: false,
@@ -118,9 +122,7 @@ export function compileTemplate(source: string, name: string): ChatTemplate {
       strftime_now: (format: string) => strftime(input.now, format),
       [START]: start,
       [END]: end,
-      messages: input.messages.map((message) =>
-        message.tool_calls === undefined ? message : { ...message, tool_calls: plain(message.tool_calls) },
-      ),
+      messages: plain(input.messages),
       tools: input.tools === undefined ? null : plain(input.tools),
       documents: null,
       add_generation_prompt: input.addGenerationPrompt,
@@ -130,10 +132,10 @@ export function compileTemplate(source: string, name: string): ChatTemplate {
     };
     for (const [key, value] of Object.entries(variables)) env.set(key, value);
     try {
-      return (new Interpreter(env).run(program) as { value: string }).value;
+      return interpret(program, env);
     } catch (cause) {
       throw new DataError("TEMPLATE_FAILED", `chat template ${name}: ${(cause as Error).message}`, {
-        received: `roles ${input.messages.map((message) => message.role).join(", ")}`,
+        received: `roles ${input.messages.map(roleOf).join(", ")}`,
         fix: "change the conversation to what the template accepts, or use another template",
         cause,
       });

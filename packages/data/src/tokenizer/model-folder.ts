@@ -1,6 +1,6 @@
 // What a Hugging Face model folder says about special tokens, beside tokenizer.json itself.
 
-import { type Files, InputError, type JsonObject, type JsonValue, parseStrictJson } from "@tunesmith/core";
+import { type Files, InputError } from "@tunesmith/core";
 import { DataError } from "../errors.ts";
 import type { SpecialTokens } from "./tokenizer.ts";
 
@@ -18,44 +18,50 @@ export async function readTextFile(files: Files, path: string): Promise<string> 
   }
 }
 
-async function readObject(files: Files, path: string): Promise<JsonObject | undefined> {
+/** The keys of a JSON file of a model folder. */
+export type Config = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads a config of a model folder, undefined if there is none. Plain `JSON.parse`, as strict JSON refuses the
+ * `model_max_length` of 10^30 that many tokenizer_config.json hold.
+ *
+ * @throws DataError `TOKENIZER_INVALID` if the file is not a JSON object
+ */
+export async function readConfig(files: Files, path: string): Promise<Config | undefined> {
   if (!(await files.exists(path))) return undefined;
-  const value = parseStrictJson(await readTextFile(files, path), { path });
-  if (value instanceof Map) return value;
+  const text = await readTextFile(files, path);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new DataError("TOKENIZER_INVALID", `${path}: not JSON: ${(cause as Error).message}`, { path, cause });
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Config;
   throw new DataError("TOKENIZER_INVALID", `${path}: not a JSON object`, { path, expected: "an object" });
 }
 
 /** A token is written as its text or as `{content, …}`; null means the model has none. */
-function tokenText(value: JsonValue | undefined, path: string, key: string): string | undefined {
-  const text = value instanceof Map ? value.get("content") : value;
-  if (text === undefined || text === null || typeof text === "string") return text ?? undefined;
+function tokenText(config: Config | undefined, path: string, key: string): string | undefined {
+  const value = config?.[key];
+  const text = typeof value === "object" && value !== null ? (value as Config)["content"] : value;
+  if (text === undefined || text === null) return undefined;
+  if (typeof text === "string") return text;
   throw new DataError("TOKENIZER_INVALID", `${path}: ${key} is not a token`, {
     path,
     expected: "a string or {content}",
   });
 }
 
-function idsOf(value: JsonValue | undefined, path: string, key: string): number[] | undefined {
+function tokenIds(config: Config | undefined, path: string, key: string): readonly number[] | undefined {
+  const value = config?.[key];
   if (value === undefined || value === null) return undefined;
-  const ids = Array.isArray(value) ? value : [value];
+  const ids: unknown[] = Array.isArray(value) ? value : [value];
   if (ids.length > 0 && ids.every((id): id is number => Number.isSafeInteger(id) && (id as number) >= 0)) return ids;
   throw new DataError("TOKENIZER_INVALID", `${path}: ${key} is not a token id`, {
     path,
     expected: "an integer ≥ 0 or a list of them",
     received: JSON.stringify(value),
   });
-}
-
-/** The added tokens of tokenizer.json. The library that runs it checks the file; JSON.parse is quick on 280,000 merges. */
-function addedTokens(tokenizerJson: string, path: string): { content?: unknown; special?: unknown }[] {
-  let definition: { added_tokens?: unknown } | null;
-  try {
-    definition = JSON.parse(tokenizerJson) as { added_tokens?: unknown } | null;
-  } catch (cause) {
-    throw new DataError("TOKENIZER_INVALID", `${path}: not JSON: ${(cause as Error).message}`, { path, cause });
-  }
-  const added = definition?.added_tokens;
-  return Array.isArray(added) ? added.filter((entry) => typeof entry === "object" && entry !== null) : [];
 }
 
 /** What a tokenizer implementation needs: its own definition and the folder's word on special tokens. */
@@ -83,18 +89,15 @@ export async function readTokenizerFolder(files: Files, folder: string): Promise
     model: files.join(folder, "config.json"),
   };
   const tokenizerJson = await readTextFile(files, paths.tokenizer);
-  const config = await readObject(files, paths.config);
-  const map = await readObject(files, paths.map);
-  const generation = await readObject(files, paths.generation);
-  const model = await readObject(files, paths.model);
+  const config = await readConfig(files, paths.config);
+  const map = await readConfig(files, paths.map);
+  const generation = await readConfig(files, paths.generation);
+  const model = await readConfig(files, paths.model);
 
   const token = (key: string): string | undefined =>
-    config?.has(key) ? tokenText(config.get(key), paths.config, key) : tokenText(map?.get(key), paths.map, key);
-  const specialTexts = new Set<string>();
-  for (const entry of addedTokens(tokenizerJson, paths.tokenizer)) {
-    if (entry.special === true && typeof entry.content === "string" && entry.content !== "")
-      specialTexts.add(entry.content);
-  }
+    config !== undefined && Object.hasOwn(config, key)
+      ? tokenText(config, paths.config, key)
+      : tokenText(map, paths.map, key);
 
   return {
     tokenizerJson,
@@ -117,11 +120,10 @@ export async function readTokenizerFolder(files: Files, folder: string): Promise
         bosId: idOf("bos_token", bosToken),
         eosToken,
         eosIds:
-          idsOf(generation?.get("eos_token_id"), paths.generation, "eos_token_id") ??
-          idsOf(model?.get("eos_token_id"), paths.model, "eos_token_id") ??
+          tokenIds(generation, paths.generation, "eos_token_id") ??
+          tokenIds(model, paths.model, "eos_token_id") ??
           (ownEos === undefined ? [] : [ownEos]),
         padToken: token("pad_token"),
-        specialTexts,
       };
     },
   };

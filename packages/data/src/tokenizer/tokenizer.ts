@@ -20,8 +20,6 @@ export interface SpecialTokens {
   /** ids that end generation: generation_config, else config, else the tokenizer; the first one is appended to documents */
   readonly eosIds: readonly number[];
   readonly padToken: string | undefined;
-  /** texts of all tokens the tokenizer calls special, for finding where an assistant turn ends */
-  readonly specialTexts: ReadonlySet<string>;
 }
 
 /** Text to ids and back. Implementations never pad and never truncate. */
