@@ -1,21 +1,24 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+import { driverEnvironment } from "./scripts/setup/driver-env.mjs";
+import { skipGate } from "./scripts/test/skip-gate.ts";
+
+// Workers are forked from this process and inherit the driver that set-up found.
+Object.assign(process.env, driverEnvironment());
 
 // Tests import the sources through the export condition "@tunesmith/source": no build is needed.
 const conditions = ["@tunesmith/source", "node"];
+const isLong = process.env["TUNESMITH_TEST_TIER"] === "long";
+const gated = process.env["TUNESMITH_SKIP_GATE"] === "1";
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: [
-      "packages/*/src/**/*.test.ts",
-      "apps/*/src/**/*.test.ts",
-      "tests/**/*.test.ts",
-      "scripts/**/*.test.ts",
-    ],
+    include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tests/**/*.test.ts", "scripts/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...(isLong ? [] : ["**/*.long.test.ts"])],
+    // the gate comes first: what it says stands above the summary
+    reporters: [...(gated ? [skipGate()] : []), "default"],
     pool: "forks",
-    isolate: false, // test files of one worker share a device and its compiled pipelines
-    maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

@@ -2,4 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { configJsonSchema } from "../apps/cli/dist/config/schema.js";
 
-writeFileSync(new URL("../docs/config.schema.json", import.meta.url), `${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+writeFileSync(
+  new URL("../docs/config.schema.json", import.meta.url),
+  `${JSON.stringify(configJsonSchema(), null, 2)}\n`,
+);
