@@ -40,8 +40,7 @@ export async function bothModes<I extends string, O extends string>(
   const replayed = await program.replay(data).read();
   program.dispose();
 
-  const bits = (values: TensorData): Uint8Array =>
-    new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const bits = (values: TensorData): Uint8Array => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const out = {} as Record<O, TensorData>;
   for (const name of Object.keys(eager) as O[]) {
     out[name] = await eager[name].read();

@@ -73,11 +73,7 @@ export function backward(output: Tensor, dOutput: Tensor): void {
 }
 
 /** Gradients of `output` (weighted by `dOutput`) with respect to `wrt`, which must be leaves marked without a sink. */
-export function gradients(
-  output: Tensor,
-  dOutput: Tensor,
-  wrt: readonly Tensor[],
-): (Tensor | undefined)[] {
+export function gradients(output: Tensor, dOutput: Tensor, wrt: readonly Tensor[]): (Tensor | undefined)[] {
   const found = new Map<Tensor, Tensor>();
   sweep(output, dOutput, (leaf, gradient) => {
     const before = found.get(leaf);
@@ -86,11 +82,7 @@ export function gradients(
   return wrt.map((tensor) => found.get(tensor));
 }
 
-function sweep(
-  output: Tensor,
-  dOutput: Tensor,
-  atLeaf: (leaf: Tensor, gradient: Tensor) => void,
-): void {
+function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient: Tensor) => void): void {
   const pending = new Map<Tensor, Tensor>();
   const ready = new Map<number, Node>();
   const give = (tensor: Tensor, gradient: Tensor): void => {

@@ -6,9 +6,7 @@ let polls = 0;
 const native = globalThis.setImmediate;
 // fast first, then at most 1 ms of latency
 const paced = ((f: (...args: unknown[]) => void, ...args: unknown[]) =>
-  ++polls <= 200
-    ? native(f, ...args)
-    : setTimeout(f, 1, ...args)) as unknown as typeof setImmediate;
+  ++polls <= 200 ? native(f, ...args) : setTimeout(f, 1, ...args)) as unknown as typeof setImmediate;
 
 /** Waits for a GPU promise without spinning. Nested and concurrent waits restore the original on the last return. */
 export async function settled<T>(promise: Promise<T>): Promise<T> {

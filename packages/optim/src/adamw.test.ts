@@ -65,12 +65,8 @@ describe.each([
       giveGradients(store, step);
       const scalars = adamwScalars(options, { lr: args.lr, step: step + 1 });
       await update.replay({ scalars }).read();
-      expect(
-        maxAbsError(await store.read("w", "values"), row(expected("w"), step, W)),
-      ).toBeLessThan(5e-6);
-      expect(
-        maxAbsError(await store.read("b", "values"), row(expected("b"), step, B)),
-      ).toBeLessThan(5e-6);
+      expect(maxAbsError(await store.read("w", "values"), row(expected("w"), step, W))).toBeLessThan(5e-6);
+      expect(maxAbsError(await store.read("b", "values"), row(expected("b"), step, B))).toBeLessThan(5e-6);
     }
     const moments = ["m", "v"] as const;
     for (const [i, part] of moments.entries()) {
@@ -203,8 +199,7 @@ describe("adamwStep", () => {
       const { gradNorm } = await update.replay({ scalars }).read();
       const eager = adamwStep(b, upload(device, [4], "f32", scalars), options);
       expect(await eager.gradNorm.read()).toEqual(gradNorm);
-      for (const part of ["values", "m", "v"] as const)
-        expect(await a.readAll(part)).toEqual(await b.readAll(part));
+      for (const part of ["values", "m", "v"] as const) expect(await a.readAll(part)).toEqual(await b.readAll(part));
     }
     expect(recordUpdate(a, options).fingerprint()).toBe(update.fingerprint());
     update.dispose();
@@ -226,16 +221,13 @@ describe("adamwStep", () => {
   test("options out of range are refused by name", () => {
     const store = problemStore(device);
     const scalars = upload(device, [4], "f32", new Float32Array(4));
-    const attempt = (change: Partial<AdamwOptions>) => () =>
-      adamwStep(store, scalars, { ...options, ...change });
+    const attempt = (change: Partial<AdamwOptions>) => () => adamwStep(store, scalars, { ...options, ...change });
     expect(attempt({ betas: [0.9, 1] })).toThrow(/betas\[1\]/);
     expect(attempt({ eps: 0 })).toThrow(/eps/);
     expect(attempt({ weightDecay: Number.NaN })).toThrow(/weightDecay/);
     expect(attempt({ maxGradNorm: 0 })).toThrow(/maxGradNorm/);
     expect(() => adamwScalars(options, { lr: 1, step: 0 })).toThrow(/from 1/);
-    expect(() => adamwStep(store, upload(device, [1], "f32", Float32Array.of(1)), options)).toThrow(
-      /scalars/,
-    );
+    expect(() => adamwStep(store, upload(device, [1], "f32", Float32Array.of(1)), options)).toThrow(/scalars/);
     store.dispose();
   });
 });
@@ -259,12 +251,8 @@ describe("ParameterStore", () => {
 
   test("names what is unknown, split or of the wrong length", async () => {
     const store = problemStore(await testDevice({ maxBindingBytes: 768 }));
-    expect(() => store.parameter("bb")).toThrow(
-      expect.objectContaining({ code: "PARAMETER_UNKNOWN" }),
-    );
-    expect(() => store.parameter("w")).toThrow(
-      expect.objectContaining({ code: "PARAMETER_SPLIT" }),
-    );
+    expect(() => store.parameter("bb")).toThrow(expect.objectContaining({ code: "PARAMETER_UNKNOWN" }));
+    expect(() => store.parameter("w")).toThrow(expect.objectContaining({ code: "PARAMETER_SPLIT" }));
     expect(store.parameter("b").values).toBe(store.slices("b")[0]!.values);
     expect(() => store.write("b", "values", new Float32Array(8))).toThrow(
       expect.objectContaining({ code: "PARAMETER_LENGTH" }),

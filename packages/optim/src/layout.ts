@@ -45,10 +45,7 @@ const product = (shape: readonly number[]): number => shape.reduce((n, d) => n *
  * @param maxBindingBytes - largest storage binding of the device (`facts.maxBindingBytes`)
  * @throws OptimError `PARAMETER_DUPLICATE`, or `PARAMETER_TOO_LARGE` where one row alone exceeds a binding
  */
-export function layoutParameters(
-  specs: readonly ParameterSpec[],
-  maxBindingBytes: number,
-): ParameterLayout {
+export function layoutParameters(specs: readonly ParameterSpec[], maxBindingBytes: number): ParameterLayout {
   const capacity = Math.floor(maxBindingBytes / 4 / ALIGNMENT) * ALIGNMENT;
   const shards: { size: number; ranges: { start: number; size: number; decay: boolean }[] }[] = [];
   const slices = new Map<string, readonly ParameterSlice[]>();
@@ -67,8 +64,7 @@ export function layoutParameters(
 
   for (const spec of [...specs.filter((s) => s.decay), ...specs.filter((s) => !s.decay)]) {
     const { name, shape, decay } = spec;
-    if (slices.has(name))
-      throw new OptimError("PARAMETER_DUPLICATE", `two parameters are named ${name}`);
+    if (slices.has(name)) throw new OptimError("PARAMETER_DUPLICATE", `two parameters are named ${name}`);
     if (product(shape) <= capacity) {
       slices.set(name, [{ ...place(product(shape), decay), shape, firstRow: 0 }]);
       continue;

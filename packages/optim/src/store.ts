@@ -36,11 +36,7 @@ export class ParameterStore {
    * @param category - what the values count as in the memory plan
    * @throws OptimError `PARAMETER_DUPLICATE`, `PARAMETER_TOO_LARGE`
    */
-  constructor(
-    device: Device,
-    specs: readonly ParameterSpec[],
-    category: Extract<Category, "adapter" | "weights">,
-  ) {
+  constructor(device: Device, specs: readonly ParameterSpec[], category: Extract<Category, "adapter" | "weights">) {
     this.device = device;
     this.layout = layoutParameters(specs, device.facts.maxBindingBytes);
     const categories = {
@@ -61,8 +57,7 @@ export class ParameterStore {
     });
     for (const [name, slices] of this.layout.slices) {
       const views = slices.map(({ shard, start, shape, firstRow }) => {
-        const view = (part: ParameterPart): Tensor<"f32"> =>
-          viewOf(this.shards[shard]![part], start, shape);
+        const view = (part: ParameterPart): Tensor<"f32"> => viewOf(this.shards[shard]![part], start, shape);
         return {
           firstRow,
           values: view("values"),

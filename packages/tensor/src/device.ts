@@ -134,12 +134,7 @@ export class Device {
     const size = sizeClass(bytes);
     const buffer =
       this.#pool.get(size)?.pop() ??
-      this.createBuffer(
-        size,
-        USAGE.storage | USAGE.copySrc | USAGE.copyDst | USAGE.indirect,
-        "workspace",
-        "eager",
-      );
+      this.createBuffer(size, USAGE.storage | USAGE.copySrc | USAGE.copyDst | USAGE.indirect, "workspace", "eager");
     const storage = new Storage(bytes, "workspace", buffer, false);
     this.scope?.add(storage);
     return storage;
@@ -171,8 +166,7 @@ export class Device {
   /** Destroys pooled buffers that no tensor uses. */
   trim(): void {
     this.eager.flush();
-    for (const buffers of this.#pool.values())
-      for (const b of buffers) this.destroyBuffer(b, "workspace");
+    for (const buffers of this.#pool.values()) for (const b of buffers) this.destroyBuffer(b, "workspace");
     this.#pool.clear();
   }
 
@@ -184,8 +178,7 @@ export class Device {
   }
 
   destroy(): void {
-    if (this.recorder)
-      throw new BugError("the device is destroyed while a program is being recorded");
+    if (this.recorder) throw new BugError("the device is destroyed while a program is being recorded");
     this.gpu.destroy();
   }
 }
@@ -194,7 +187,5 @@ export class Device {
 function sizeClass(bytes: number): number {
   if (bytes <= 256) return 256;
   const power = 2 ** Math.floor(Math.log2(bytes));
-  return [1, 1.25, 1.5, 1.75, 2]
-    .map((f) => Math.ceil((power * f) / 16) * 16)
-    .find((s) => s >= bytes)!;
+  return [1, 1.25, 1.5, 1.75, 2].map((f) => Math.ceil((power * f) / 16) * 16).find((s) => s >= bytes)!;
 }

@@ -80,16 +80,10 @@ export class Eager {
     this.flush();
     const device = this.#device;
     const size = Math.ceil(bytes / 4) * 4;
-    const staging = device.createBuffer(
-      Math.max(4, size),
-      USAGE.mapRead | USAGE.copyDst,
-      "staging",
-      "read",
-    );
+    const staging = device.createBuffer(Math.max(4, size), USAGE.mapRead | USAGE.copyDst, "staging", "read");
     try {
       const encoder = device.gpu.createCommandEncoder({ label: "read" });
-      if (size > 0)
-        encoder.copyBufferToBuffer(bufferOf(tensor), tensor.byteOffset, staging, 0, size);
+      if (size > 0) encoder.copyBufferToBuffer(bufferOf(tensor), tensor.byteOffset, staging, 0, size);
       device.gpu.queue.submit([encoder.finish()]);
       await mapForRead(device, staging, `reading a tensor after ${this.#label || "upload"}`);
       return staging.getMappedRange().slice(0);

@@ -1,5 +1,4 @@
 import { TunesmithError } from "@tunesmith/core";
-import type { ErrorDetails } from "@tunesmith/core";
 
 /** What can go wrong in this package. */
 export type TensorErrorCode =
@@ -11,11 +10,7 @@ export type TensorErrorCode =
   | "DEVICE_VALIDATION"
   | "OUT_OF_MEMORY";
 
-export class TensorError extends TunesmithError<TensorErrorCode> {
-  constructor(code: TensorErrorCode, message: string, details?: ErrorDetails) {
-    super(code, message, details);
-  }
-}
+export class TensorError extends TunesmithError<TensorErrorCode> {}
 
 /** A tensor argument has the wrong shape. */
 export class ShapeError extends TensorError {

@@ -35,8 +35,7 @@ export function deviceFacts(
     subgroups: device.features.has("subgroups"),
     subgroupMinSize: info.subgroupMinSize ?? 0,
     subgroupMaxSize: info.subgroupMaxSize ?? 0,
-    immediates:
-      languageFeatures.has("immediate_address_space") && (limits.maxImmediateSize ?? 0) >= 64,
+    immediates: languageFeatures.has("immediate_address_space") && (limits.maxImmediateSize ?? 0) >= 64,
     maxBindingBytes: Math.floor(limits.maxStorageBufferBindingSize / 256) * 256,
     offsetAlignment: Math.max(256, limits.minStorageBufferOffsetAlignment),
     maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,

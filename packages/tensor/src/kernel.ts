@@ -27,11 +27,7 @@ export interface Kernel<
   /** read and written in place */
   readonly updates: Bindings<U>;
   /** number of workgroups; folded to two dimensions when above the device's limit, see GROUP_INDEX */
-  readonly workgroups: (
-    params: Readonly<Record<P, number>>,
-    spec: Spec,
-    facts: DeviceFacts,
-  ) => number;
+  readonly workgroups: (params: Readonly<Record<P, number>>, spec: Spec, facts: DeviceFacts) => number;
   /** functions and `main`; bindings and the parameter struct `p` are declared in front of it */
   readonly wgsl: (spec: Spec, facts: DeviceFacts) => string;
 }
@@ -71,38 +67,25 @@ export const GROUP_INDEX = "let group = workgroup_id.x + workgroup_id.y * num_wo
 
 /** The complete shader text of one variant. */
 export function assembleWgsl(kernel: Kernel, spec: Spec, facts: DeviceFacts): string {
-  const element = (e: Element | ((spec: Spec) => Element)): Element =>
-    typeof e === "function" ? e(spec) : e;
+  const element = (e: Element | ((spec: Spec) => Element)): Element => (typeof e === "function" ? e(spec) : e);
   const body = kernel.wgsl(spec, facts);
   const lines: string[] = [];
-  if (/\bsubgroup[A-Z]\w*\(|subgroup_size|subgroup_invocation_id/.test(body))
-    lines.push("enable subgroups;");
+  if (/\bsubgroup[A-Z]\w*\(|subgroup_size|subgroup_invocation_id/.test(body)) lines.push("enable subgroups;");
   let binding = 0;
   for (const [name, e] of Object.entries(kernel.reads))
-    lines.push(
-      `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${element(e)}>;`,
-    );
+    lines.push(`@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${element(e)}>;`);
   for (const [name, e] of [...Object.entries(kernel.writes), ...Object.entries(kernel.updates)])
-    lines.push(
-      `@group(0) @binding(${binding++}) var<storage, read_write> ${name}: array<${element(e)}>;`,
-    );
+    lines.push(`@group(0) @binding(${binding++}) var<storage, read_write> ${name}: array<${element(e)}>;`);
   const fields = Object.entries<ParamType>(kernel.params);
   if (fields.length > 0) {
     lines.push(`struct Params { ${fields.map(([name, type]) => `${name}: ${type}`).join(", ")} }`);
-    lines.push(
-      facts.immediates
-        ? "var<immediate> p: Params;"
-        : "@group(1) @binding(0) var<uniform> p: Params;",
-    );
+    lines.push(facts.immediates ? "var<immediate> p: Params;" : "@group(1) @binding(0) var<uniform> p: Params;");
   }
   return `${lines.join("\n")}\n${body}`;
 }
 
 /** The parameter struct as bytes, in declaration order. */
-export function packParams(
-  kernel: Kernel,
-  params: Readonly<Record<string, number>>,
-): Uint32Array<ArrayBuffer> {
+export function packParams(kernel: Kernel, params: Readonly<Record<string, number>>): Uint32Array<ArrayBuffer> {
   const names = Object.entries<ParamType>(kernel.params);
   const words = new Uint32Array(names.length);
   const floats = new Float32Array(words.buffer);

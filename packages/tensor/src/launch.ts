@@ -20,12 +20,7 @@ export interface Launch {
   readonly indirect: Tensor | undefined;
 }
 
-export interface LaunchArgs<
-  P extends string,
-  R extends string,
-  W extends string,
-  U extends string,
-> {
+export interface LaunchArgs<P extends string, R extends string, W extends string, U extends string> {
   readonly spec?: Spec;
   readonly params: Readonly<Record<P, number>>;
   readonly reads: Readonly<Record<R, Tensor>>;
@@ -48,8 +43,7 @@ export function launch<P extends string, R extends string, W extends string, U e
   const pick = (names: object, from: Readonly<Record<string, Tensor>> | undefined): Tensor[] =>
     Object.keys(names).map((name) => {
       const tensor = from?.[name];
-      if (!tensor)
-        throw new TensorError("SHAPE_MISMATCH", `${kernel.label}: binding ${name} is missing`);
+      if (!tensor) throw new TensorError("SHAPE_MISMATCH", `${kernel.label}: binding ${name} is missing`);
       return tensor;
     });
   const reads = pick(kernel.reads, args.reads);
@@ -87,8 +81,7 @@ function fold(count: number, most: number): readonly [number, number] {
 function checkAliases(label: string, reads: readonly Tensor[], writes: readonly Tensor[]): void {
   for (const [i, w] of writes.entries()) {
     const clash =
-      reads.some((r) => r.storage === w.storage) ||
-      writes.some((o, j) => j !== i && o.storage === w.storage);
+      reads.some((r) => r.storage === w.storage) || writes.some((o, j) => j !== i && o.storage === w.storage);
     if (clash)
       throw new ShapeError({
         op: label,

@@ -75,11 +75,7 @@ export class PipelineCache {
         try {
           v.pipeline = await this.#gpu.createComputePipelineAsync(this.#descriptor(v));
         } catch (cause) {
-          throw new TensorError(
-            "DEVICE_VALIDATION",
-            `compiling kernel ${v.label} failed: ${String(cause)}`,
-            { cause },
-          );
+          throw new TensorError("DEVICE_VALIDATION", `compiling kernel ${v.label} failed: ${String(cause)}`, { cause });
         }
       }),
     );

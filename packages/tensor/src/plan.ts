@@ -17,11 +17,7 @@ export interface Plan {
 }
 
 /** Plans a program whose inputs are written before the first launch and whose outputs are copied after the last. */
-export function plan(
-  recorded: readonly Launch[],
-  inputs: Iterable<Tensor>,
-  outputs: Iterable<Tensor>,
-): Plan {
+export function plan(recorded: readonly Launch[], inputs: Iterable<Tensor>, outputs: Iterable<Tensor>): Plan {
   const kept = [...outputs];
   const launches = liveLaunches(recorded, kept);
 
@@ -65,9 +61,7 @@ function place(lives: ReadonlyMap<Storage, { first: number; last: number }>): {
   const placement = new Map<Storage, number>();
   const bySize = [...lives].sort(([a], [b]) => b.bytes - a.bytes || a.id - b.id);
   for (const [storage, life] of bySize) {
-    let slot = slots.findIndex((s) =>
-      s.taken.every((t) => t.last < life.first || t.first > life.last),
-    );
+    let slot = slots.findIndex((s) => s.taken.every((t) => t.last < life.first || t.first > life.last));
     if (slot < 0) slot = slots.push({ bytes: storage.bytes, taken: [] }) - 1;
     slots[slot]!.taken.push(life);
     placement.set(storage, slot);
@@ -88,8 +82,7 @@ function peakOf(
   let bytes = 0;
   for (let i = 0; i < change.length - 1; i++) {
     bytes += change[i]!;
-    if (bytes > peak.bytes)
-      peak = { bytes, at: launches[i - 1]?.variant.label ?? (i === 0 ? "inputs" : "outputs") };
+    if (bytes > peak.bytes) peak = { bytes, at: launches[i - 1]?.variant.label ?? (i === 0 ? "inputs" : "outputs") };
   }
   return peak;
 }

@@ -74,12 +74,9 @@ describe("record, plan, replay", () => {
       return () => delete target[name];
     };
     const undo = [
-      ...[
-        "createBuffer",
-        "createBindGroup",
-        "createComputePipeline",
-        "createComputePipelineAsync",
-      ].map((n) => wrap(gpu, n)),
+      ...["createBuffer", "createBindGroup", "createComputePipeline", "createComputePipelineAsync"].map((n) =>
+        wrap(gpu, n),
+      ),
       wrap(queue, "submit"),
     ];
     for (let i = 0; i < 3; i++) await program.replay({ a, b }).read();

@@ -103,11 +103,7 @@ export class Program {
           if (this.#params) pass.setBindGroup(1, this.#params.group, [i * PARAM_SLOT]);
           else pass.setImmediates(0, launch.params);
         }
-        if (launch.indirect)
-          pass.dispatchWorkgroupsIndirect(
-            this.#buffer(launch.indirect),
-            launch.indirect.byteOffset,
-          );
+        if (launch.indirect) pass.dispatchWorkgroupsIndirect(this.#buffer(launch.indirect), launch.indirect.byteOffset);
         else pass.dispatchWorkgroups(launch.groups[0], launch.groups[1]);
       }
       pass.end();
@@ -116,21 +112,10 @@ export class Program {
     if (this.outputs.size > 0) {
       staging =
         this.#staging.pop() ??
-        device.createBuffer(
-          this.stagingBytes,
-          USAGE.mapRead | USAGE.copyDst,
-          "staging",
-          this.label,
-        );
+        device.createBuffer(this.stagingBytes, USAGE.mapRead | USAGE.copyDst, "staging", this.label);
       let offset = 0;
       for (const tensor of this.outputs.values()) {
-        encoder.copyBufferToBuffer(
-          this.#buffer(tensor),
-          tensor.byteOffset,
-          staging,
-          offset,
-          tensor.bytes,
-        );
+        encoder.copyBufferToBuffer(this.#buffer(tensor), tensor.byteOffset, staging, offset, tensor.bytes);
         offset += tensor.bytes;
       }
     }
@@ -229,8 +214,7 @@ export class Program {
 
   #uploadParams(layout: GPUBindGroupLayout): { buffer: GPUBuffer; group: GPUBindGroup } {
     const words = new Uint32Array((this.plan.launches.length * PARAM_SLOT) / 4);
-    for (const [i, launch] of this.plan.launches.entries())
-      words.set(launch.params, (i * PARAM_SLOT) / 4);
+    for (const [i, launch] of this.plan.launches.entries()) words.set(launch.params, (i * PARAM_SLOT) / 4);
     const buffer = this.#device.createBuffer(
       words.byteLength,
       USAGE.uniform | USAGE.copyDst,

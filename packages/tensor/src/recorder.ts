@@ -39,19 +39,16 @@ export function record(
   label: string,
   body: (inputs: Inputs) => Readonly<Record<string, Tensor>>,
 ): Program {
-  if (device.recorder)
-    throw new TensorError("RECORDING", `program ${label} was recorded inside another recording`);
+  if (device.recorder) throw new TensorError("RECORDING", `program ${label} was recorded inside another recording`);
   const recorder = new Recorder();
   const inputs = new Map<string, Tensor>();
   const input = <D extends DType>(name: string, shape: readonly number[], dtype: D): Tensor<D> => {
-    if (inputs.has(name))
-      throw new TensorError("RECORDING", `program ${label} declares input ${name} twice`);
+    if (inputs.has(name)) throw new TensorError("RECORDING", `program ${label} declares input ${name} twice`);
     const tensor = new Tensor(device, shape, dtype, recorder.allocate(byteSize(shape, dtype)));
     inputs.set(name, tensor);
     return tensor;
   };
-  const scalar = ((name: string, dtype: DType = "f32") =>
-    input(name, [1], dtype)) as Inputs["scalar"];
+  const scalar = ((name: string, dtype: DType = "f32") => input(name, [1], dtype)) as Inputs["scalar"];
   device.recorder = recorder;
   try {
     const outputs = new Map(Object.entries(body({ input, scalar })));

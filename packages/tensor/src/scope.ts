@@ -26,10 +26,6 @@ export async function scope<T>(device: Device, body: () => T | Promise<T>): Prom
 function* tensorsIn(value: unknown): Iterable<Tensor> {
   if (value instanceof Tensor) yield value;
   else if (Array.isArray(value)) for (const v of value) yield* tensorsIn(v);
-  else if (
-    value !== null &&
-    typeof value === "object" &&
-    Object.getPrototypeOf(value) === Object.prototype
-  )
+  else if (value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype)
     for (const v of Object.values(value)) yield* tensorsIn(v);
 }

@@ -24,12 +24,7 @@ export class Storage {
   /** true for tensors that outlive scopes and programs */
   readonly persistent: boolean;
 
-  constructor(
-    bytes: number,
-    category: Category,
-    buffer: GPUBuffer | undefined,
-    persistent: boolean,
-  ) {
+  constructor(bytes: number, category: Category, buffer: GPUBuffer | undefined, persistent: boolean) {
     this.bytes = bytes;
     this.category = category;
     this.buffer = buffer;

@@ -13,13 +13,7 @@ export class Tensor<D extends DType = DType> {
   /** start in the storage, a multiple of 256 */
   readonly byteOffset: number;
 
-  constructor(
-    device: Device,
-    shape: readonly number[],
-    dtype: D,
-    storage: Storage,
-    byteOffset = 0,
-  ) {
+  constructor(device: Device, shape: readonly number[], dtype: D, storage: Storage, byteOffset = 0) {
     this.device = device;
     this.shape = shape;
     this.dtype = dtype;
@@ -56,13 +50,9 @@ export class Tensor<D extends DType = DType> {
    */
   read(): Promise<TensorData<D>> {
     if (this.device.recorder)
-      throw new TensorError(
-        "RECORDING",
-        "a tensor was read while recording, where values do not exist yet",
-        {
-          fix: "return it from the recorded function and read the program's outputs",
-        },
-      );
+      throw new TensorError("RECORDING", "a tensor was read while recording, where values do not exist yet", {
+        fix: "return it from the recorded function and read the program's outputs",
+      });
     const bytes = this.device.eager.read(this, this.size * BYTES_PER_ELEMENT[this.dtype]);
     return bytes.then((b) => asElements(b, this.dtype, this.size) as TensorData<D>);
   }
@@ -81,10 +71,7 @@ export class Tensor<D extends DType = DType> {
         expected: [this.size],
         because: `the tensor is [${this.shape.join(", ")}]`,
       });
-    this.device.eager.write(
-      this,
-      data.byteLength % 4 === 0 ? data : paddedWords(data as Uint16Array),
-    );
+    this.device.eager.write(this, data.byteLength % 4 === 0 ? data : paddedWords(data as Uint16Array));
   }
 
   /** Gives the memory back. A second call does nothing; views share the storage and go with it. */
@@ -119,13 +106,9 @@ export function upload<D extends DType>(
   data: TensorData<D>,
 ): Tensor<D> {
   if (device.recorder)
-    throw new TensorError(
-      "RECORDING",
-      "host data was uploaded while recording; it would be frozen into the program",
-      {
-        fix: "make it an input of the program, or a state tensor created before recording",
-      },
-    );
+    throw new TensorError("RECORDING", "host data was uploaded while recording; it would be frozen into the program", {
+      fix: "make it an input of the program, or a state tensor created before recording",
+    });
   const tensor = new Tensor(device, shape, dtype, device.allocate(byteSize(shape, dtype)));
   tensor.write(data);
   return tensor;
@@ -147,12 +130,7 @@ export function state<D extends DType>(
     throw new TensorError("RECORDING", `state ${label} was created while recording`, {
       fix: "create it before",
     });
-  const tensor = new Tensor(
-    device,
-    shape,
-    dtype,
-    device.allocateState(byteSize(shape, dtype), category, label),
-  );
+  const tensor = new Tensor(device, shape, dtype, device.allocateState(byteSize(shape, dtype), category, label));
   // lazy zeroing is off in production devices, so zeros are written
   if (data) tensor.write(data);
   else device.eager.clear(tensor);
@@ -160,11 +138,7 @@ export function state<D extends DType>(
 }
 
 /** A window of a flat tensor: `shape` elements from element `start`, whose byte offset must be a multiple of 256. */
-export function viewOf<D extends DType>(
-  tensor: Tensor<D>,
-  start: number,
-  shape: readonly number[],
-): Tensor<D> {
+export function viewOf<D extends DType>(tensor: Tensor<D>, start: number, shape: readonly number[]): Tensor<D> {
   const byteOffset = tensor.byteOffset + start * BYTES_PER_ELEMENT[tensor.dtype];
   if (
     byteOffset % tensor.device.facts.offsetAlignment !== 0 ||

@@ -90,9 +90,7 @@ export const configSchema = z.strictObject({
   data: dataSchema,
   tune: tuneSchema.prefault({}),
   train: trainSchema.prefault({}),
-  eval: z
-    .strictObject({ every: positiveInt.default(50), patience: positiveInt.nullable().default(null) })
-    .prefault({}),
+  eval: z.strictObject({ every: positiveInt.default(50), patience: positiveInt.nullable().default(null) }).prefault({}),
   checkpoint: z.strictObject({ every: positiveInt.default(100), keep: positiveInt.default(3) }).prefault({}),
 });
 

@@ -3,12 +3,7 @@ import type { Tensor } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 
 /** Throws unless both have one shape. */
-export function checkSameShape(
-  op: string,
-  names: readonly [string, string],
-  a: Tensor,
-  b: Tensor,
-): void {
+export function checkSameShape(op: string, names: readonly [string, string], a: Tensor, b: Tensor): void {
   if (a.shape.join() !== b.shape.join())
     throw new ShapeError({
       op,

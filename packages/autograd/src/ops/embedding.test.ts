@@ -84,8 +84,7 @@ describe.each([
       },
     );
     const expected = new Float64Array(vocab * dim);
-    for (let i = 0; i < dy.length; i++)
-      expected[ids[Math.floor(i / dim)]! * dim + (i % dim)]! += dy[i]!;
+    for (let i = 0; i < dy.length; i++) expected[ids[Math.floor(i / dim)]! * dim + (i % dim)]! += dy[i]!;
     expect(maxAbsError(out.dtable, expected)).toBeLessThan(1e-5);
   });
 });
@@ -118,8 +117,6 @@ test("ids outside the table give zeros and leave no gradient; a sink is added to
 test("a frozen table is not scattered to, and ids must be a vector", async () => {
   const device = await testDevice();
   const table = f32(device, [2, 1], [1, 2]);
-  expect(
-    gradients(embedding(table, i32(device, [1], [0])), f32(device, [1, 1], [1]), [table]),
-  ).toEqual([undefined]);
+  expect(gradients(embedding(table, i32(device, [1], [0])), f32(device, [1, 1], [1]), [table])).toEqual([undefined]);
   expect(() => embedding(table, i32(device, [1, 1], [0]))).toThrow(/no batch dimension/);
 });

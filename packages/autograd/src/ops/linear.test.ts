@@ -61,10 +61,7 @@ describe.each([
     const dy = seededNormals(rows * outs, 6);
     const want = reference(host, rows, ins, outs, rank);
     const wantGradient = (name: keyof typeof host): Float64Array =>
-      finiteDifference(
-        (v) => dot(reference({ ...host, [name]: v }, rows, ins, outs, rank), dy),
-        host[name],
-      );
+      finiteDifference((v) => dot(reference({ ...host, [name]: v }, rows, ins, outs, rank), dy), host[name]);
     const upAll = (): Record<keyof typeof host, Tensor> => ({
       x: up([rows, ins], host.x),
       w: up([outs, ins], host.w),
@@ -85,9 +82,7 @@ describe.each([
         names.map((name) => t[name]),
       );
       for (const [i, name] of names.entries())
-        expect(maxAbsError(await values(found[i]!), wantGradient(name)), `d${name}`).toBeLessThan(
-          2e-4,
-        );
+        expect(maxAbsError(await values(found[i]!), wantGradient(name)), `d${name}`).toBeLessThan(2e-4);
     });
 
     test("sinks receive the gradients on top of what they hold", async () => {
@@ -127,8 +122,7 @@ describe.each([
     const y = linear(x, w, { layout: "in_out", bias: up([outs], host.bias) });
     expect(maxAbsError(await values(y), reference(host, rows, ins, outs, 0))).toBeLessThan(1e-5);
     const [dx, dw] = gradients(y, up([rows, outs], dy), [x, w]);
-    const loss = (v: Partial<typeof host>): number =>
-      dot(reference({ ...host, ...v }, rows, ins, outs, 0), dy);
+    const loss = (v: Partial<typeof host>): number => dot(reference({ ...host, ...v }, rows, ins, outs, 0), dy);
     expect(
       maxAbsError(
         await values(dx!),
@@ -182,12 +176,8 @@ describe.each([
     const y = linear(x, { shape: [outs, ins], format: "f32", shards });
     expect(y.shape).toEqual([batch, tokens, outs]);
     expect(maxAbsError(await values(y), reference(host, rows, ins, outs, 0))).toBeLessThan(1e-5);
-    const [dx, first, second] = gradients(y, up([batch, tokens, outs], dy), [
-      x,
-      ...shards.map((s) => s.tensor),
-    ]);
-    const loss = (v: Partial<typeof host>): number =>
-      dot(reference({ ...host, ...v }, rows, ins, outs, 0), dy);
+    const [dx, first, second] = gradients(y, up([batch, tokens, outs], dy), [x, ...shards.map((s) => s.tensor)]);
+    const loss = (v: Partial<typeof host>): number => dot(reference({ ...host, ...v }, rows, ins, outs, 0), dy);
     expect(dx!.shape).toEqual(x.shape);
     expect(
       maxAbsError(
@@ -196,9 +186,9 @@ describe.each([
       ),
     ).toBeLessThan(1e-4);
     const dw = finiteDifference((v) => loss({ w: v }), host.w);
-    expect(
-      maxAbsError(Float64Array.from([...(await values(first!)), ...(await values(second!))]), dw),
-    ).toBeLessThan(1e-4);
+    expect(maxAbsError(Float64Array.from([...(await values(first!)), ...(await values(second!))]), dw)).toBeLessThan(
+      1e-4,
+    );
   });
 
   test("frozen inputs cost no launches, and an untracked call leaves no node", () => {
@@ -212,10 +202,7 @@ describe.each([
       const dy = state(device, { shape: [4, 12], dtype: "f32", category: "state", label: "dy" });
       const sinks = new Map<string, Tensor>();
       for (const name of trained) {
-        sinks.set(
-          name,
-          state(device, { shape: t[name].shape, dtype: "f32", category: "gradients", label: name }),
-        );
+        sinks.set(name, state(device, { shape: t[name].shape, dtype: "f32", category: "gradients", label: name }));
         trainable(t[name], sinks.get(name));
       }
       const program = record(device, "frozen", () => {
@@ -236,9 +223,7 @@ describe.each([
   });
 
   test("a 16-bit weight passes the gradient on", async () => {
-    const words = Uint16Array.from([
-      0x3f80, 0x4000, 0xbf80, 0x3f00, 0x0000, 0x4040, 0x3f80, 0xc000,
-    ]); // 1 2 −1 ½ 0 3 1 −2
+    const words = Uint16Array.from([0x3f80, 0x4000, 0xbf80, 0x3f00, 0x0000, 0x4040, 0x3f80, 0xc000]); // 1 2 −1 ½ 0 3 1 −2
     const w = [1, 2, -1, 0.5, 0, 3, 1, -2];
     const x = trainable(up([1, 4], Float64Array.of(1, -1, 2, 0.5)));
     const y = linear(x, asWeight(upload(device, [2, 4], "bf16", words)));
@@ -248,19 +233,10 @@ describe.each([
   });
 
   test("shapes that do not fit are refused by name", () => {
-    const t = (...shape: number[]): Tensor =>
-      up(shape, new Float64Array(shape.reduce((p, d) => p * d, 1)));
-    expect(() => linear(t(2, 3), t(4, 5))).toThrow(
-      /linear: x has shape \[2, 3\], expected \[\.\.\., 5\]/,
-    );
-    expect(() => linear(t(2, 5), t(4, 5), { bias: t(5) })).toThrow(
-      /bias has shape \[5\], expected \[4\]/,
-    );
-    expect(() =>
-      linear(t(2, 5), t(4, 5), { lowRank: { a: t(2, 4), b: t(4, 2), scale: 1 } }),
-    ).toThrow(/lowRank\.a/);
-    expect(() =>
-      linear(t(2, 5), t(4, 5), { lowRank: { a: t(2, 5), b: t(2, 4), scale: 1 } }),
-    ).toThrow(/lowRank\.b/);
+    const t = (...shape: number[]): Tensor => up(shape, new Float64Array(shape.reduce((p, d) => p * d, 1)));
+    expect(() => linear(t(2, 3), t(4, 5))).toThrow(/linear: x has shape \[2, 3\], expected \[\.\.\., 5\]/);
+    expect(() => linear(t(2, 5), t(4, 5), { bias: t(5) })).toThrow(/bias has shape \[5\], expected \[4\]/);
+    expect(() => linear(t(2, 5), t(4, 5), { lowRank: { a: t(2, 4), b: t(4, 2), scale: 1 } })).toThrow(/lowRank\.a/);
+    expect(() => linear(t(2, 5), t(4, 5), { lowRank: { a: t(2, 5), b: t(2, 4), scale: 1 } })).toThrow(/lowRank\.b/);
   });
 });

@@ -80,9 +80,7 @@ export function linear(x: Tensor, weight: Weight | Tensor, options: LinearOption
         matmul({ layout: "tn", a, b, out, firstRow, accumulate });
       }),
     );
-    const dBias = gradient(bias, wantBias, (out, accumulate) =>
-      columnSums({ x: dy, out, accumulate }),
-    );
+    const dBias = gradient(bias, wantBias, (out, accumulate) => columnSums({ x: dy, out, accumulate }));
     // dY·B, which both dX and dA need
     let v: Tensor | undefined;
     if (lowRank && (wantX || wantA)) {
@@ -126,11 +124,7 @@ function checkShapes(
   x: Tensor,
   weight: Weight,
   ins: number,
-  others: readonly (readonly [
-    arg: string,
-    tensor: Tensor | undefined,
-    expected: readonly number[],
-  ])[],
+  others: readonly (readonly [arg: string, tensor: Tensor | undefined, expected: readonly number[]])[],
 ): void {
   const because = `x is [${x.shape.join(", ")}] and the weight [${weight.shape.join(", ")}]`;
   if (x.shape.at(-1) !== ins)

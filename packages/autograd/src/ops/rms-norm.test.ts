@@ -17,9 +17,7 @@ function reference(x: Float64Array, w: Float64Array): Float64Array {
 }
 
 const wave = (n: number, seed: number): Float64Array =>
-  Float64Array.from({ length: n }, (_, i) =>
-    Math.fround(Math.sin(seed * 7 + i * 1.7) + 0.3 * Math.cos(i * seed)),
-  );
+  Float64Array.from({ length: n }, (_, i) => Math.fround(Math.sin(seed * 7 + i * 1.7) + 0.3 * Math.cos(i * seed)));
 const maxError = (a: Float64Array, b: Float64Array): number =>
   a.reduce((m, v, i) => Math.max(m, Number.isNaN(v) ? Infinity : Math.abs(v - b[i]!)), 0);
 function differences(f: (v: Float64Array) => number, at: Float64Array): Float64Array {
@@ -64,8 +62,7 @@ describe.each([
 
     test("gradients equal finite differences of the reference", async () => {
       const [dx, dw] = gradients(y, f32(device, [rows, dim], dy64), [x, w]);
-      const weighted = (out: Float64Array): number =>
-        out.reduce((sum, v, i) => sum + v * dy64[i]!, 0);
+      const weighted = (out: Float64Array): number => out.reduce((sum, v, i) => sum + v * dy64[i]!, 0);
       expect(
         maxError(
           await values(dx!),

@@ -1,11 +1,4 @@
-import {
-  empty,
-  launch,
-  rmsNormBackwardWeight,
-  rmsNormBackwardX,
-  rmsNormForward,
-  ShapeError,
-} from "@tunesmith/tensor";
+import { empty, launch, rmsNormBackwardWeight, rmsNormBackwardX, rmsNormForward, ShapeError } from "@tunesmith/tensor";
 import type { Tensor } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 

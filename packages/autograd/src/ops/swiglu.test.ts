@@ -21,8 +21,7 @@ describe.each([
         return { y, dgate: dgate!, dup: dup! };
       },
     );
-    const loss = (g: ArrayLike<number>, u: ArrayLike<number>): number =>
-      dot(reference.swiglu(g, u), dy);
+    const loss = (g: ArrayLike<number>, u: ArrayLike<number>): number => dot(reference.swiglu(g, u), dy);
     expect(maxAbsError(out.y, reference.swiglu(gate, up))).toBeLessThan(5e-6);
     expect(
       maxAbsError(

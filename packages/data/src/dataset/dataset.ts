@@ -1,6 +1,6 @@
 // Files to examples: the whole road of the data up to the point where batches are chosen.
 
-import { type Files } from "@tunesmith/core";
+import type { Files } from "@tunesmith/core";
 import { type ChatTemplates, loadChatTemplates } from "../chat-template/load.ts";
 import { DataError } from "../errors.ts";
 import { detectFormat, type Format, formatByName, readRow } from "../formats/formats.ts";

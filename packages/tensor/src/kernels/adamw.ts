@@ -11,15 +11,14 @@ import { SUM_OF_PARTIALS } from "./sums.ts";
  * clip [3] = (norm, factor to multiply gradients with, 1 if halted). A norm that is not finite sets `halt`, which
  * nothing here ever clears. max_norm 0 means no clipping.
  */
-export const clipFactor: Kernel<"n" | "max_norm", "partials" | "scalars", "clip", "halt"> =
-  defineKernel({
-    label: "clip_factor",
-    params: { n: "u32", max_norm: "f32" },
-    reads: { partials: "f32", scalars: "f32" },
-    writes: { clip: "f32" },
-    updates: { halt: "u32" },
-    workgroups: () => 1,
-    wgsl: (_, facts) => /* wgsl */ `
+export const clipFactor: Kernel<"n" | "max_norm", "partials" | "scalars", "clip", "halt"> = defineKernel({
+  label: "clip_factor",
+  params: { n: "u32", max_norm: "f32" },
+  reads: { partials: "f32", scalars: "f32" },
+  writes: { clip: "f32" },
+  updates: { halt: "u32" },
+  workgroups: () => 1,
+  wgsl: (_, facts) => /* wgsl */ `
     ${reduceOverLanes(facts)}
     ${SUM_OF_PARTIALS(rowLanes(facts))}
     @compute @workgroup_size(${rowLanes(facts)})
@@ -35,7 +34,7 @@ export const clipFactor: Kernel<"n" | "max_norm", "partials" | "scalars", "clip"
       clip[1] = limit * unscale;
       clip[2] = f32(halt[0]);
     }`,
-  });
+});
 
 /**
  * One AdamW step on vec4 `start` … `start + n/4` of a shard, in torch's order: decay, moments, update. Leaves the

@@ -28,16 +28,14 @@ export function overVectors(body: string): string {
 }
 
 /** a, b [n] → out = scale_a · a + scale_b · b. */
-export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", never> = defineKernel(
-  {
-    label: "add_scaled",
-    params: { n: "u32", scale_a: "f32", scale_b: "f32" },
-    reads: { a: "vec4f", b: "vec4f" },
-    writes: { out: "vec4f" },
-    workgroups: ({ n }) => groups(n),
-    wgsl: () => overVectors("out[i] = p.scale_a * a[i] + p.scale_b * b[i];"),
-  },
-);
+export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", never> = defineKernel({
+  label: "add_scaled",
+  params: { n: "u32", scale_a: "f32", scale_b: "f32" },
+  reads: { a: "vec4f", b: "vec4f" },
+  writes: { out: "vec4f" },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () => overVectors("out[i] = p.scale_a * a[i] + p.scale_b * b[i];"),
+});
 
 /** sum += x, both [n]. */
 export const accumulate: Kernel<"n", "x", never, "sum"> = defineKernel({

@@ -36,9 +36,6 @@ export function reduceOverLanes(facts: DeviceFacts): string {
 export function fixedSubgroup(facts: DeviceFacts): boolean {
   // a compiler may pick any size in the range, so only an empty range is a promise
   return (
-    facts.subgroups &&
-    facts.software &&
-    facts.subgroupMinSize === facts.subgroupMaxSize &&
-    facts.subgroupMinSize >= 4
+    facts.subgroups && facts.software && facts.subgroupMinSize === facts.subgroupMaxSize && facts.subgroupMinSize >= 4
   );
 }

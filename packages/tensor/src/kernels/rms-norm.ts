@@ -6,14 +6,13 @@ import type { Kernel } from "../kernel.ts";
 import { reduceOverLanes, rowLanes } from "./lanes.ts";
 
 /** x [rows, dim], weight [dim] → y [rows, dim], rstd [rows] = 1 / sqrt(mean(x²) + eps), which backward reuses. */
-export const rmsNormForward: Kernel<"rows" | "dim" | "eps", "x" | "weight", "y" | "rstd", never> =
-  defineKernel({
-    label: "rms_norm_forward",
-    params: { rows: "u32", dim: "u32", eps: "f32" },
-    reads: { x: "f32", weight: "f32" },
-    writes: { y: "f32", rstd: "f32" },
-    workgroups: ({ rows }) => rows,
-    wgsl: (_, facts) => /* wgsl */ `
+export const rmsNormForward: Kernel<"rows" | "dim" | "eps", "x" | "weight", "y" | "rstd", never> = defineKernel({
+  label: "rms_norm_forward",
+  params: { rows: "u32", dim: "u32", eps: "f32" },
+  reads: { x: "f32", weight: "f32" },
+  writes: { y: "f32", rstd: "f32" },
+  workgroups: ({ rows }) => rows,
+  wgsl: (_, facts) => /* wgsl */ `
     ${reduceOverLanes(facts)}
     @compute @workgroup_size(${rowLanes(facts)})
     fn main(${MAIN_ARGS}) {
@@ -27,20 +26,19 @@ export const rmsNormForward: Kernel<"rows" | "dim" | "eps", "x" | "weight", "y" 
       if (lane == 0u) { rstd[group] = scale; }
     }
   `,
-  });
+});
 
 /**
  * dy [rows, dim], x [rows, dim], weight [dim], rstd [rows] → dx [rows, dim]:
  * dx = rstd · (w∘dy − x̂ · mean(w∘dy∘x̂)), x̂ = x · rstd.
  */
-export const rmsNormBackwardX: Kernel<"rows" | "dim", "dy" | "x" | "weight" | "rstd", "dx", never> =
-  defineKernel({
-    label: "rms_norm_backward_x",
-    params: { rows: "u32", dim: "u32" },
-    reads: { dy: "f32", x: "f32", weight: "f32", rstd: "f32" },
-    writes: { dx: "f32" },
-    workgroups: ({ rows }) => rows,
-    wgsl: (_, facts) => /* wgsl */ `
+export const rmsNormBackwardX: Kernel<"rows" | "dim", "dy" | "x" | "weight" | "rstd", "dx", never> = defineKernel({
+  label: "rms_norm_backward_x",
+  params: { rows: "u32", dim: "u32" },
+  reads: { dy: "f32", x: "f32", weight: "f32", rstd: "f32" },
+  writes: { dx: "f32" },
+  workgroups: ({ rows }) => rows,
+  wgsl: (_, facts) => /* wgsl */ `
     ${reduceOverLanes(facts)}
     @compute @workgroup_size(${rowLanes(facts)})
     fn main(${MAIN_ARGS}) {
@@ -56,17 +54,16 @@ export const rmsNormBackwardX: Kernel<"rows" | "dim", "dy" | "x" | "weight" | "r
       }
     }
   `,
-  });
+});
 
 /** dy, x [rows, dim], rstd [rows] → dweight [dim] = Σ_rows dy·x·rstd; one lane owns one column. */
-export const rmsNormBackwardWeight: Kernel<"rows" | "dim", "dy" | "x" | "rstd", "dweight", never> =
-  defineKernel({
-    label: "rms_norm_backward_weight",
-    params: { rows: "u32", dim: "u32" },
-    reads: { dy: "f32", x: "f32", rstd: "f32" },
-    writes: { dweight: "f32" },
-    workgroups: ({ dim }) => Math.ceil(dim / 64),
-    wgsl: () => /* wgsl */ `
+export const rmsNormBackwardWeight: Kernel<"rows" | "dim", "dy" | "x" | "rstd", "dweight", never> = defineKernel({
+  label: "rms_norm_backward_weight",
+  params: { rows: "u32", dim: "u32" },
+  reads: { dy: "f32", x: "f32", rstd: "f32" },
+  writes: { dweight: "f32" },
+  workgroups: ({ dim }) => Math.ceil(dim / 64),
+  wgsl: () => /* wgsl */ `
     @compute @workgroup_size(64)
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
@@ -77,4 +74,4 @@ export const rmsNormBackwardWeight: Kernel<"rows" | "dim", "dy" | "x" | "rstd", 
       dweight[i] = sum;
     }
   `,
-  });
+});

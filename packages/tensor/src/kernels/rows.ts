@@ -58,8 +58,7 @@ export const gatherRows: Kernel<GatherParams, "ids" | "table", "out", never> = d
   reads: { ids: "i32", table: tableElement },
   writes: { out: "f32" },
   workgroups: ({ count }) => count,
-  wgsl: (spec) =>
-    gather(spec, `for (var i = lane; i < p.dim; i += ${LANES}u) { out[group * p.dim + i] = 0.0; }`),
+  wgsl: (spec) => gather(spec, `for (var i = lane; i < p.dim; i += ${LANES}u) { out[group * p.dim + i] = 0.0; }`),
 });
 
 /** Like `gatherRows` for a further shard of a table: rows that are not in it keep what `out` has. */

@@ -26,19 +26,18 @@ export const swigluForward: Kernel<"n", "gate" | "up", "out", never> = defineKer
 });
 
 /** dy, gate, up [n] → dgate = dy · up · s(1 + gate(1 − s)), dup = dy · gate · s, with s = sigmoid(gate). */
-export const swigluBackward: Kernel<"n", "dy" | "gate" | "up", "dgate" | "dup", never> =
-  defineKernel({
-    label: "swiglu_backward",
-    params: { n: "u32" },
-    reads: { dy: "vec4f", gate: "vec4f", up: "vec4f" },
-    writes: { dgate: "vec4f", dup: "vec4f" },
-    workgroups: ({ n }) => groups(n),
-    wgsl: () =>
-      SIGMOID +
-      overVectors(/* wgsl */ `
+export const swigluBackward: Kernel<"n", "dy" | "gate" | "up", "dgate" | "dup", never> = defineKernel({
+  label: "swiglu_backward",
+  params: { n: "u32" },
+  reads: { dy: "vec4f", gate: "vec4f", up: "vec4f" },
+  writes: { dgate: "vec4f", dup: "vec4f" },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () =>
+    SIGMOID +
+    overVectors(/* wgsl */ `
         let g = gate[i];
         let s = sigmoid(g);
         let d = dy[i];
         dgate[i] = d * up[i] * s * (1.0 + g * (1.0 - s));
         dup[i] = d * g * s;`),
-  });
+});

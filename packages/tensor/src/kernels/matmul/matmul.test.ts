@@ -1,9 +1,4 @@
-import {
-  matmul as reference,
-  maxAbsError,
-  seededIntegers,
-  seededNormals,
-} from "@tunesmith/testing";
+import { matmul as reference, maxAbsError, seededIntegers, seededNormals } from "@tunesmith/testing";
 import { beforeAll, describe, expect, test } from "vitest";
 import { f32, testDevice, values } from "../../../../../tests/support/device.ts";
 import type { Device } from "../../device.ts";
@@ -33,11 +28,7 @@ const expected = (
 ): Float64Array => reference(a, b, { m, n, k }, layout.toUpperCase() as "NN" | "NT" | "TN");
 
 /** Random 16-bit words of normal numbers near 1, and what they mean by their definitions. */
-function words(
-  format: "f16" | "bf16",
-  n: number,
-  seed: number,
-): { bits: Uint16Array; meaning: Float64Array } {
+function words(format: "f16" | "bf16", n: number, seed: number): { bits: Uint16Array; meaning: Float64Array } {
   const [mantissa, exponents, bias] = format === "f16" ? [10, 4, 15] : [7, 4, 127];
   const random = seededIntegers(3 * n, seed, 0, 1 << 16);
   const bits = new Uint16Array(n);
@@ -106,9 +97,7 @@ describe.each([
       const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)];
       const out = empty(device, [m, n]);
       matmul({ layout, a: f32(device, shape.a, a), b: f32(device, shape.b, b), out });
-      expect(maxAbsError(await values(out), expected(a, b, layout, m, n, k))).toBeLessThan(
-        tolerance(k),
-      );
+      expect(maxAbsError(await values(out), expected(a, b, layout, m, n, k))).toBeLessThan(tolerance(k));
     });
   });
 
@@ -158,11 +147,7 @@ describe.each([
 
   test("f32 shards equal the whole weight, accumulating", async () => {
     const [m, n, k] = [5, 12, 24];
-    const [a, b, before] = [
-      seededNormals(m * k, 1),
-      seededNormals(k * n, 2),
-      seededNormals(m * n, 3),
-    ];
+    const [a, b, before] = [seededNormals(m * k, 1), seededNormals(k * n, 2), seededNormals(m * n, 3)];
     for (const layout of ["nn", "nt"] as const) {
       const [rows, cols] = layout === "nt" ? [n, k] : [k, n];
       const out = f32(device, [m, n], before);
@@ -181,9 +166,10 @@ describe.each([
 
   test("two runs and a replay give the same bytes", async () => {
     const [m, n, k] = [8, 12, 1028]; // in slices
-    const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)].map((v) =>
-      Float32Array.from(v),
-    ) as [Float32Array, Float32Array];
+    const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)].map((v) => Float32Array.from(v)) as [
+      Float32Array,
+      Float32Array,
+    ];
     const run = (left: Tensor, right: Tensor): Tensor => {
       const out = empty(device, [m, n]);
       matmul({ layout: "nt", a: left, b: right, out });
@@ -215,20 +201,10 @@ describe.each([
 
   test("wrong shapes and dtypes are refused by name", () => {
     const t = (...shape: number[]): Tensor => empty(device, shape);
-    const refuse = (args: MatmulArgs, message: RegExp): void =>
-      expect(() => matmul(args)).toThrow(message);
-    refuse(
-      { layout: "nn", a: t(2, 3), b: t(4, 5), out: t(2, 5) },
-      /b has shape \[4, 5\], expected \[3, 5\]/,
-    );
-    refuse(
-      { layout: "nt", a: t(2, 3), b: t(5, 3), out: t(5, 2) },
-      /out has shape \[5, 2\], expected \[2, 5\]/,
-    );
-    refuse(
-      { layout: "tn", a: t(3, 2), b: t(3, 5), out: t(2, 5), bias: t(2) },
-      /bias has shape \[2\], expected \[5\]/,
-    );
+    const refuse = (args: MatmulArgs, message: RegExp): void => expect(() => matmul(args)).toThrow(message);
+    refuse({ layout: "nn", a: t(2, 3), b: t(4, 5), out: t(2, 5) }, /b has shape \[4, 5\], expected \[3, 5\]/);
+    refuse({ layout: "nt", a: t(2, 3), b: t(5, 3), out: t(5, 2) }, /out has shape \[5, 2\], expected \[2, 5\]/);
+    refuse({ layout: "tn", a: t(3, 2), b: t(3, 5), out: t(2, 5), bias: t(2) }, /bias has shape \[2\], expected \[5\]/);
     refuse({ layout: "nn", a: t(2), b: t(2, 2), out: t(1, 2) }, /a has shape \[2\]/);
     refuse({ layout: "nn", a: empty(device, [2, 2], "u32"), b: t(2, 2), out: t(2, 2) }, /a is u32/);
     refuse({ layout: "nn", a: t(2, 2), b: empty(device, [2, 2], "i32"), out: t(2, 2) }, /b is i32/);

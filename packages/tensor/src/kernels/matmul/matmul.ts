@@ -137,8 +137,7 @@ function multiply(facts: DeviceFacts, product: Product): void {
     format: right.format,
     vectors: vectors(right, depth),
     aligned:
-      vectors(left, depth) &&
-      fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own),
+      vectors(left, depth) && fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own),
     transposed,
     tile,
   };
@@ -201,12 +200,7 @@ function chooseTile(shuffle: boolean, rows: number): number {
 const SLICE_STEP = 32; // depth that every variant handles in whole steps
 
 /** Cuts the depth so that enough workgroups run; a function of sizes and facts alone, so that sums are reproducible. */
-function cut(
-  facts: DeviceFacts,
-  depth: number,
-  tiles: number,
-  outSize: number,
-): { slices: number; chunk: number } {
+function cut(facts: DeviceFacts, depth: number, tiles: number, outSize: number): { slices: number; chunk: number } {
   const wanted = Math.ceil((facts.software ? 8 : 128) / tiles);
   const most = Math.min(
     Math.floor(depth / 128), // shorter slices would cost more in the second pass than they gain
@@ -260,10 +254,7 @@ function checkedSizes(args: MatmulArgs, b: Weight): { m: number; n: number; k: n
   check("out", out.shape, [m, n]);
   if (bias) check("bias", bias.shape, [n]);
   if (layout === "tn" && b.shards.length !== 1)
-    throw new TensorError(
-      "SHAPE_MISMATCH",
-      `matmul: layout tn takes b in one shard, received ${b.shards.length}`,
-    );
+    throw new TensorError("SHAPE_MISMATCH", `matmul: layout tn takes b in one shard, received ${b.shards.length}`);
   for (const [name, tensor] of Object.entries({ a, out, bias }))
     if (tensor && tensor.dtype !== "f32")
       throw new TensorError("DTYPE_MISMATCH", `matmul: ${name} is ${tensor.dtype}, expected f32`);

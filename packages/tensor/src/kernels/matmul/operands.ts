@@ -27,8 +27,7 @@ export const OPERAND_FORMATS: Readonly<Record<WeightFormat, OperandFormat>> = {
   f16: {
     aligned: "vec2u",
     single: "u32",
-    four: (b, e) =>
-      `let w = ${b}[${e} >> 2u]; return vec4f(unpack2x16float(w.x), unpack2x16float(w.y));`,
+    four: (b, e) => `let w = ${b}[${e} >> 2u]; return vec4f(unpack2x16float(w.x), unpack2x16float(w.y));`,
     one: (b, e) => `return unpack2x16float(${b}[${e} >> 1u] >> ((${e} & 1u) * 16u)).x;`,
   },
   bf16: {

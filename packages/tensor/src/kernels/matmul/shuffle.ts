@@ -31,8 +31,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
   const multiply =
     spec.left === "k"
       ? rows.map(
-          (r) =>
-            `{ let v = subgroupShuffle(a${r}, s); c${r} += v.x * b.k0 + v.y * b.k1 + v.z * b.k2 + v.w * b.k3; }`,
+          (r) => `{ let v = subgroupShuffle(a${r}, s); c${r} += v.x * b.k0 + v.y * b.k1 + v.z * b.k2 + v.w * b.k3; }`,
         )
       : range(spec.tile / 4).map(
           (g) => `{
@@ -40,8 +39,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
           let v2 = subgroupShuffle(a${g}, 4u * s + 2u); let v3 = subgroupShuffle(a${g}, 4u * s + 3u);
           ${range(4)
             .map(
-              (j) =>
-                `c${4 * g + j} += v0.${c[j]} * b.k0 + v1.${c[j]} * b.k1 + v2.${c[j]} * b.k2 + v3.${c[j]} * b.k3;`,
+              (j) => `c${4 * g + j} += v0.${c[j]} * b.k0 + v1.${c[j]} * b.k1 + v2.${c[j]} * b.k2 + v3.${c[j]} * b.k3;`,
             )
             .join(" ")}
         }`,
@@ -82,12 +80,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
 }
 
 /** left [rows, depth] · right [depth, cols] → out, one subgroup per tile. */
-export const matmulShuffle: Kernel<
-  keyof typeof MATMUL_PARAMS,
-  "left" | "right" | "bias",
-  never,
-  "out"
-> = defineKernel({
+export const matmulShuffle: Kernel<keyof typeof MATMUL_PARAMS, "left" | "right" | "bias", never, "out"> = defineKernel({
   label: "matmul_shuffle",
   params: MATMUL_PARAMS,
   reads: {
@@ -97,7 +90,6 @@ export const matmulShuffle: Kernel<
   },
   // an update even where nothing is added to it: whether the old content counts is a parameter
   updates: { out: (spec) => ((spec as MatmulSpec).aligned ? "vec4f" : "f32") },
-  workgroups: (params, spec, facts) =>
-    tileCount(params, (spec as MatmulSpec).tile, shuffleTileCols(facts)),
+  workgroups: (params, spec, facts) => tileCount(params, (spec as MatmulSpec).tile, shuffleTileCols(facts)),
   wgsl: (spec, facts) => source(spec as MatmulSpec, facts),
 });

@@ -62,12 +62,7 @@ function source(spec: MatmulSpec): string {
 }
 
 /** left [rows, depth] · right [depth, cols] → out, through shared memory. */
-export const matmulTile: Kernel<
-  keyof typeof MATMUL_PARAMS,
-  "left" | "right" | "bias",
-  never,
-  "out"
-> = defineKernel({
+export const matmulTile: Kernel<keyof typeof MATMUL_PARAMS, "left" | "right" | "bias", never, "out"> = defineKernel({
   label: "matmul_tile",
   params: MATMUL_PARAMS,
   reads: {
