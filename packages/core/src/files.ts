@@ -25,4 +25,9 @@ export interface Files {
   /** Writes all chunks to a temporary file beside `path`, syncs it, and renames it over `path`. */
   writeAtomic(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
   join(...parts: string[]): string;
+  /**
+   * The path with every symbolic link in it resolved. Required wherever links can exist: without it nobody
+   * can tell that a plain name leads out of its folder. Left out where there are none (browser, memory).
+   */
+  realPath?(path: string): Promise<string>;
 }

@@ -15,11 +15,11 @@ export type SafetensorsErrorCode =
   | "HEADER_NOT_JSON"
   /** the header nests arrays and objects deeper than 4 */
   | "HEADER_TOO_DEEP"
-  /** a key appears twice: a tensor, a metadata key or a field of a tensor */
+  /** a key appears twice: a tensor, a metadata key, a field of a tensor, a tensor of an index */
   | "DUPLICATE_KEY"
   /** a number that is not a plain integer from 0 to 2^53 − 1 (sign, fraction, exponent, leading zero, too large) */
   | "NUMBER_INVALID"
-  /** more tensors (2^20), metadata keys (2^16), dimensions (64) or unknown fields than a header may make us keep */
+  /** more tensors (2^20), metadata keys (2^16), dimensions (64) or unknown fields than a header or index may make us keep */
   | "LIMIT_EXCEEDED"
   /** `__metadata__` is not an object whose values are all strings */
   | "METADATA_INVALID"
@@ -57,14 +57,14 @@ export type SafetensorsErrorCode =
   | "MODEL_MISSING"
   /** the folder has both, and the index names other files than `model.safetensors` */
   | "MODEL_AMBIGUOUS"
-  /** the index is not strict UTF-8 JSON with a `weight_map` of texts */
+  /** the index is not UTF-8 JSON of depth ≤ 4 with a `weight_map` of texts, or larger than 100,000,000 bytes */
   | "INDEX_INVALID"
   /** a file name is not a plain name: separator, `..`, drive, NUL or other control character, empty */
   | "PATH_NOT_PLAIN"
   /** a file name leads out of its folder through a symbolic link */
   | "PATH_OUTSIDE"
   /** the folder has no file of exactly that name, upper and lower case included */
-  | "SHARD_MISSING"
+  | "FILE_NOT_IN_FOLDER"
   /** the index names a tensor that its shard does not have */
   | "TENSOR_NOT_IN_SHARD"
   /** a shard has a tensor that the index names in another shard, or in both */

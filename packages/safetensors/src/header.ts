@@ -26,7 +26,7 @@ const METADATA = "__metadata__";
 
 // What one byte of header can make us keep is bounded: a header of nothing but tiny keys would
 // otherwise grow to many times its size. The largest public models have some 200,000 tensors.
-const MAX_TENSORS = 2 ** 20;
+export const MAX_TENSORS: number = 2 ** 20;
 const MAX_METADATA_KEYS = 2 ** 16;
 const MAX_EXTRA_FIELDS = 64;
 /** NumPy's limit; torch has the same. */
@@ -41,8 +41,7 @@ const MAX_RANK = 64;
  * @param path - file, for errors
  */
 export function parseHeader(bytes: Uint8Array, dataStart: number, path: string): Header {
-  checkUtf8(bytes, path);
-  const scanner = createScanner(bytes, path, dataStart - bytes.length);
+  const scanner = createScanner(bytes, { path, base: dataStart - bytes.length, kind: "header" });
   const parseEntry = entryParser(scanner, dataStart, path);
   const tensors = new Map<string, TensorInfo>();
   let metadata: Map<string, string> | undefined;
@@ -58,23 +57,6 @@ export function parseHeader(bytes: Uint8Array, dataStart: number, path: string):
   });
   scanner.end();
   return { tensors, metadata: metadata ?? new Map() };
-}
-
-/** In pieces, so that no second copy of a large header is made; the scanner decodes each name again. */
-function checkUtf8(bytes: Uint8Array, path: string): void {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  const piece = 4096;
-  for (let at = 0; at <= bytes.length; at += piece) {
-    const last = at + piece > bytes.length;
-    try {
-      decoder.decode(bytes.subarray(at, at + piece), { stream: !last });
-    } catch (cause) {
-      const end = 8 + Math.min(at + piece, bytes.length);
-      const fix = "check that this is a safetensors file, and download it again";
-      const details = { path, offset: 8 + at, fix, cause };
-      throw new SafetensorsError("HEADER_NOT_UTF8", `${path}: header: not UTF-8 in bytes ${8 + at} to ${end}`, details);
-    }
-  }
 }
 
 function parseMetadata(scanner: Scanner): Map<string, string> {

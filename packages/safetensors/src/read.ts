@@ -6,7 +6,7 @@ import type { TensorInfo } from "./header.ts";
 import { checkLayout } from "./layout.ts";
 
 /** The format's limit, which the reference implementation keeps too. */
-export const MAX_HEADER_BYTES = 100_000_000;
+export const MAX_HEADER_BYTES: number = 100_000_000;
 
 /** Named tensors whose bytes are read when asked for: one file, or all shards of a model. */
 export interface TensorSource<Info extends TensorInfo = TensorInfo> {
@@ -68,8 +68,9 @@ export async function readSource(source: FileSource): Promise<SafetensorsFile> {
         return source.read(start, end - start);
       },
       readRange: async (name, byteOffset, byteLength) => {
-        const { start } = checkRange(find(tensors, name, path), name, byteOffset, byteLength, path);
-        return source.read(start + byteOffset, byteLength);
+        const info = find(tensors, name, path);
+        checkRange(info, name, byteOffset, byteLength, path);
+        return source.read(info.start + byteOffset, byteLength);
       },
       close: () => source.close(),
     };
@@ -122,17 +123,11 @@ export function find<Info extends TensorInfo>(tensors: ReadonlyMap<string, Info>
   });
 }
 
-/** The entry again, if the range lies in its tensor. */
-export function checkRange<Info extends TensorInfo>(
-  info: Info,
-  name: string,
-  byteOffset: number,
-  byteLength: number,
-  path: string,
-): Info {
+/** Fails unless the range lies in the tensor. */
+function checkRange(info: TensorInfo, name: string, byteOffset: number, byteLength: number, path: string): void {
   const size = info.end - info.start;
   const whole = Number.isSafeInteger(byteOffset) && Number.isSafeInteger(byteLength);
-  if (whole && byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= size) return info;
+  if (whole && byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= size) return;
   const message = `${path}: tensor ${quote(name)} has ${size} bytes, asked for ${byteLength} from ${byteOffset}`;
   throw new SafetensorsError("RANGE_OUTSIDE_TENSOR", message, {
     path,

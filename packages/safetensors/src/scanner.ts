@@ -20,6 +20,9 @@ const MAX_DEPTH = 4;
 /** Keys of an object in a field that the format does not know. */
 const MAX_SKIPPED_KEYS = 1024;
 
+/** Bytes checked for UTF-8 at a time, so that no second copy of a large header is made. */
+const PIECE = 4096;
+
 export interface Scanner {
   /** Fails at the current position. */
   fail(code: SafetensorsErrorCode, because: string): never;
@@ -39,12 +42,21 @@ export interface Scanner {
   end(): void;
 }
 
+/** What is scanned, for errors. */
+export interface ScannedText {
+  /** the file */
+  readonly path: string;
+  /** position of the bytes in the file */
+  readonly base: number;
+  readonly kind: "header" | "index";
+}
+
 /**
- * @param bytes - the header, checked to be UTF-8
- * @param path - file, for errors
- * @param base - position of `bytes` in the file, for errors
+ * @param bytes - UTF-8; checked at once, so that a bad byte is found wherever it is
+ * @throws {@link SafetensorsError} `HEADER_NOT_UTF8`; later `HEADER_NOT_JSON`, `HEADER_TOO_DEEP`, `DUPLICATE_KEY`,
+ *   `NUMBER_INVALID`, `LIMIT_EXCEEDED`. For an index `INDEX_INVALID` stands for the first three
  */
-export function createScanner(bytes: Uint8Array, path: string, base: number): Scanner {
+export function createScanner(bytes: Uint8Array, { path, base, kind }: ScannedText): Scanner {
   // ignoreBOM: U+FEFF at the start of a name is part of the name
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   // short texts by a hash of their bytes: "dtype", "shape" and the like come a thousand times
@@ -53,12 +65,15 @@ export function createScanner(bytes: Uint8Array, path: string, base: number): Sc
   let depth = 0;
 
   function fail(code: SafetensorsErrorCode, because: string, where: number = at): never {
-    throw new SafetensorsError(code, `${path}: header, byte ${base + where}: ${because}`, {
+    const own = kind === "index" && code.startsWith("HEADER_") ? "INDEX_INVALID" : code;
+    throw new SafetensorsError(own, `${path}: ${kind}, byte ${base + where}: ${because}`, {
       path,
       offset: base + where,
       fix: "the file is damaged or was written by a faulty program; download or export it again",
     });
   }
+
+  checkUtf8(bytes, (where) => fail("HEADER_NOT_UTF8", `not UTF-8 within the next ${PIECE} bytes`, where));
 
   /** Passes white space; the byte after it, or -1 at the end. */
   function peek(): number {
@@ -221,8 +236,18 @@ export function createScanner(bytes: Uint8Array, path: string, base: number): Sc
       case 0x6e:
         return word("null");
       default:
-        integer();
+        number();
     }
+  }
+
+  /** Any number of JSON that float64 has: its value is not used. */
+  function number(): void {
+    const start = at;
+    while (isOfNumber(bytes[at])) at++;
+    const text = decoder.decode(bytes.subarray(start, Math.min(at, start + 400)));
+    const valid = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text);
+    if (!valid) fail("HEADER_NOT_JSON", "expected a value", start);
+    if (at > start + 400 || !Number.isFinite(Number(text))) fail("NUMBER_INVALID", "number beyond float64", start);
   }
 
   function end(): void {
@@ -230,4 +255,21 @@ export function createScanner(bytes: Uint8Array, path: string, base: number): Sc
   }
 
   return { fail: (code, because) => fail(code, because), starts, string, integer, skip, object, array, end };
+}
+
+function checkUtf8(bytes: Uint8Array, fail: (where: number) => never): void {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for (let at = 0; at <= bytes.length; at += PIECE) {
+    const last = at + PIECE > bytes.length;
+    try {
+      decoder.decode(bytes.subarray(at, at + PIECE), { stream: !last });
+    } catch {
+      fail(at);
+    }
+  }
+}
+
+/** One of the characters that numbers are made of. */
+function isOfNumber(byte: number | undefined): boolean {
+  return byte !== undefined && "+-.0123456789Ee".includes(String.fromCharCode(byte));
 }

@@ -48,7 +48,7 @@ export function memoryFiles(initial: Iterable<readonly [string, Uint8Array]> = [
           if (!(offset >= 0 && length >= 0 && offset + length <= bytes.length)) {
             throw failure("FILE_UNREADABLE", `${path}: no bytes ${offset} to ${offset + length} of ${bytes.length}`);
           }
-          return bytes.slice(offset, offset + length);
+          return new Uint8Array(bytes.subarray(offset, offset + length)); // a Node Buffer's slice() does not copy
         },
         async close() {
           log.closed.push(path);
@@ -67,7 +67,7 @@ export function memoryFiles(initial: Iterable<readonly [string, Uint8Array]> = [
     },
     async writeAtomic(path, chunks) {
       const parts: Uint8Array[] = [];
-      for await (const chunk of chunks) parts.push(chunk.slice());
+      for await (const chunk of chunks) parts.push(new Uint8Array(chunk));
       const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
       let at = 0;
       for (const part of parts) {
