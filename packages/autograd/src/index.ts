@@ -12,3 +12,6 @@ export { rmsNorm } from "./ops/rms-norm.ts";
 export { add, scale } from "./ops/elementwise.ts";
 export { embedding } from "./ops/embedding.ts";
 export { swiglu } from "./ops/swiglu.ts";
+export { defaultChunkRows } from "./ops/chunk-rows.ts";
+export { linearCrossEntropy } from "./ops/linear-cross-entropy.ts";
+export type { CrossEntropyTargets } from "./ops/linear-cross-entropy.ts";

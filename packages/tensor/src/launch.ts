@@ -20,14 +20,19 @@ export interface Launch {
   readonly indirect: Tensor | undefined;
 }
 
+export type Indirect = Tensor<"u32"> | ((groups: readonly [x: number, y: number]) => Tensor<"u32">);
+
 export interface LaunchArgs<P extends string, R extends string, W extends string, U extends string> {
   readonly spec?: Spec;
   readonly params: Readonly<Record<P, number>>;
   readonly reads: Readonly<Record<R, Tensor>>;
   readonly writes?: Readonly<Record<W, Tensor>>;
   readonly updates?: Readonly<Record<U, Tensor>>;
-  /** workgroup counts (x, y, z as u32) that the host writes per step */
-  readonly indirect?: Tensor<"u32">;
+  /**
+   * Workgroup counts (x, y, z as u32) as data, or a function that gives them for the counts that would run
+   * otherwise: work whose amount varies from step to step, in a program that does not.
+   */
+  readonly indirect?: Indirect | undefined;
 }
 
 /**
@@ -55,8 +60,9 @@ export function launch<P extends string, R extends string, W extends string, U e
 
   const erased = kernel as unknown as Kernel;
   const variant = device.pipelines.variant(erased, spec);
-  const count = args.indirect ? 1 : erased.workgroups(args.params, spec, device.facts);
+  const count = erased.workgroups(args.params, spec, device.facts);
   if (count === 0) return;
+  const groups = fold(count, device.facts.maxWorkgroups);
   const record: Launch = {
     variant,
     params: packParams(erased, args.params),
@@ -64,8 +70,8 @@ export function launch<P extends string, R extends string, W extends string, U e
     reads,
     writes,
     updates,
-    groups: fold(count, device.facts.maxWorkgroups),
-    indirect: args.indirect,
+    groups,
+    indirect: typeof args.indirect === "function" ? args.indirect(groups) : args.indirect,
   };
   if (device.recorder) device.recorder.launches.push(record);
   else device.eager.run(record);

@@ -66,3 +66,13 @@ export const scaleBy: Kernel<"n" | "factor", "x", "out", never> = defineKernel({
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = p.factor * x[i];"),
 });
+
+/** x [n], factor [1] → out = factor · x; the factor is data. */
+export const scaleByScalar: Kernel<"n", "x" | "factor", "out", never> = defineKernel({
+  label: "scale_by_scalar",
+  params: { n: "u32" },
+  reads: { x: "vec4f", factor: "f32" },
+  writes: { out: "vec4f" },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () => overVectors("out[i] = factor[0] * x[i];"),
+});

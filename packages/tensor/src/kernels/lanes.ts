@@ -9,10 +9,19 @@ export function rowLanes(facts: DeviceFacts): number {
   return fixedSubgroup(facts) ? facts.subgroupMinSize : 64;
 }
 
-/** WGSL: `fn sum_over_lanes(lane: u32, value: f32) -> f32` and `max_over_lanes`, for a workgroup of `rowLanes`. */
-export function reduceOverLanes(facts: DeviceFacts): string {
-  const lanes = rowLanes(facts);
-  if (fixedSubgroup(facts))
+/**
+ * Lanes that work on one long row (a row of logits): as many as keep a discrete GPU busy with few rows.
+ */
+export function longRowLanes(facts: DeviceFacts): number {
+  return facts.software ? rowLanes(facts) : 256;
+}
+
+/**
+ * WGSL: `fn sum_over_lanes(lane: u32, value: f32) -> f32` and `max_over_lanes`.
+ * @param lanes - size of the workgroup, a power of two
+ */
+export function reduceOverLanes(facts: DeviceFacts, lanes: number = rowLanes(facts)): string {
+  if (fixedSubgroup(facts) && lanes === rowLanes(facts))
     return `
     fn sum_over_lanes(lane: u32, value: f32) -> f32 { return subgroupAdd(value); }
     fn max_over_lanes(lane: u32, value: f32) -> f32 { return subgroupMax(value); }`;

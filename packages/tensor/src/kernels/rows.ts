@@ -132,3 +132,27 @@ export const scatterAddRows: Kernel<
       }
     }`,
 });
+
+/**
+ * source [count, dim] f32, ids (i32) → table [rows, dim] f32: row `ids[first_id + i]` becomes source row i. Ids inside
+ * the table are distinct; others are skipped.
+ */
+export const scatterRows: Kernel<"count" | "dim" | "first_id" | "rows", "source" | "ids", never, "table"> =
+  defineKernel({
+    label: "scatter_rows",
+    params: { count: "u32", dim: "u32", first_id: "u32", rows: "u32" },
+    reads: { source: "f32", ids: "i32" },
+    updates: { table: "f32" },
+    workgroups: ({ count }) => count,
+    wgsl: () => /* wgsl */ `
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      if (group >= p.count) { return; }
+      let row = ids[p.first_id + group];
+      if (row < 0 || row >= i32(p.rows)) { return; }
+      for (var i = lane; i < p.dim; i += ${LANES}u) {
+        table[u32(row) * p.dim + i] = source[group * p.dim + i];
+      }
+    }`,
+  });

@@ -3,6 +3,7 @@
 import { ShapeError, TensorError } from "../../errors.ts";
 import type { DeviceFacts } from "../../facts.ts";
 import { launch } from "../../launch.ts";
+import type { Indirect } from "../../launch.ts";
 import { empty, Tensor } from "../../tensor.ts";
 import type { Weight, WeightFormat } from "../../weight.ts";
 import { fixedSubgroup } from "../lanes.ts";
@@ -30,6 +31,8 @@ export interface MatmulArgs {
   readonly scale?: number;
   /** adds to `out` instead of overwriting it */
   readonly accumulate?: boolean;
+  /** see `launch`: may replace the workgroup counts, of every launch alike */
+  readonly indirect?: Indirect | undefined;
 }
 
 /**
@@ -87,6 +90,7 @@ export function matmul(args: MatmulArgs): void {
       bias: layout === "nt" || i === 0 ? bias : undefined,
       scale: args.scale ?? 1,
       accumulate: part.accumulate,
+      indirect: args.indirect,
     });
   }
 }
@@ -112,6 +116,7 @@ interface Product {
   readonly bias: Tensor | undefined;
   readonly scale: number;
   readonly accumulate: boolean;
+  readonly indirect: Indirect | undefined;
 }
 
 function multiply(facts: DeviceFacts, product: Product): void {
@@ -163,6 +168,7 @@ function multiply(facts: DeviceFacts, product: Product): void {
     // where there is no bias, something must still be bound
     reads: { left: left.tensor, right: right.tensor, bias: bias ?? a.tensor },
     updates: { out: destination },
+    indirect: product.indirect,
   });
   if (slices === 1) return;
   launch(addSlices, {
@@ -178,6 +184,7 @@ function multiply(facts: DeviceFacts, product: Product): void {
     },
     reads: { partial: destination, bias: bias ?? a.tensor },
     updates: { out },
+    indirect: product.indirect,
   });
   destination.dispose();
 }

@@ -1,0 +1,231 @@
+import {
+  asWeight,
+  chunkGroups,
+  crossEntropyRows,
+  dotPartials,
+  empty,
+  fill,
+  gatherRows,
+  launch,
+  matmul,
+  partialCount,
+  scaleByScalar,
+  scatterRows,
+  ShapeError,
+  sumPartials,
+  Tensor,
+  viewOf,
+} from "@tunesmith/tensor";
+import type { Device, Indirect, Weight, WeightFormat } from "@tunesmith/tensor";
+import { differentiable, isTracked } from "../tape.ts";
+import { defaultChunkRows } from "./chunk-rows.ts";
+
+export interface CrossEntropyTargets {
+  /** i32 `[tokens]`: the id each position is to predict (labels already shifted); −100 where none */
+  readonly targets: Tensor<"i32">;
+  /** f32 `[tokens]`: weight of each target; finite everywhere */
+  readonly weights: Tensor<"f32">;
+  /** i32 `[tokens]`: the positions that have a target, ascending, then −1 up to the end */
+  readonly rows: Tensor<"i32">;
+  /** list entries per chunk, a multiple of 64; default by memory, see `defaultChunkRows` */
+  readonly chunkRows?: number | undefined;
+}
+
+/**
+ * Output projection and weighted cross-entropy in one: `loss = Σ_t w_t · CE(hidden_t · headᵀ, target_t)`, a sum that
+ * nothing is divided by. Logits exist for one chunk of positions at a time, and only positions in `rows` are computed:
+ * chunks without any run no workgroup, while the program and its memory do not depend on their number.
+ *
+ * With a frozen head the gradient of `hidden` is formed together with the loss, chunk by chunk, and waits for backward;
+ * with a trainable one backward computes the logits again, so that dHead goes straight into its sink.
+ *
+ * @param hidden - f32 `[tokens, dim]`, after the final norm
+ * @param head - `[vocab, dim]` in any format; trainable if its shards' tensors are (f32). A head tied to the embedding
+ *   shares tensor and sink with it.
+ * @returns `loss` f32 `[1]`, differentiable; `losses` f32 `[tokens]` without weights, 0 where there is no target. A
+ *   target outside [0, vocab) counts as none; check targets on the host.
+ * @throws {@link ShapeError} if head, targets, weights or rows does not fit hidden, or chunkRows is no multiple of 64
+ * @see Hsu et al. 2024, "Liger Kernel", https://arxiv.org/abs/2410.10989, section 3.2
+ */
+export function linearCrossEntropy(
+  hidden: Tensor,
+  head: Weight | Tensor<WeightFormat>,
+  options: CrossEntropyTargets,
+): { loss: Tensor<"f32">; losses: Tensor<"f32"> } {
+  const { weights } = options;
+  const weight = head instanceof Tensor ? asWeight(head) : head;
+  checkShapes(hidden, weight, options);
+  const { device } = hidden;
+  const [tokens, dim] = hidden.shape as [number, number];
+  const shards = weight.shards.map((s) => s.tensor);
+  const trainableHead = shards.some(isTracked);
+  const early = isTracked(hidden) && !trainableHead;
+
+  const losses = filled(device, [tokens], 0);
+  const dHidden = early ? filled(device, [tokens, dim], 0) : undefined;
+  const one = filled(device, [1], 1);
+  overChunks(hidden, weight, options, { losses, dLoss: one, dHidden });
+  const loss = weightedSum(losses, weights);
+
+  differentiable({ inputs: [hidden, ...shards], outputs: [loss] }, ([dOutput], wants) => {
+    const dLoss = dOutput!;
+    if (dHidden) {
+      const scaled = empty(device, hidden.shape);
+      launch(scaleByScalar, {
+        params: { n: hidden.size },
+        reads: { x: dHidden, factor: dLoss },
+        writes: { out: scaled },
+      });
+      return [scaled, ...shards.map(() => undefined)];
+    }
+    const [wantHidden, ...wantShards] = wants;
+    const fresh = wantHidden ? filled(device, hidden.shape, 0) : undefined;
+    const dShards = shards.map((shard, i) => {
+      const want = wantShards[i];
+      return want === true ? filled(device, shard.shape, 0) : want || undefined;
+    });
+    overChunks(hidden, weight, options, {
+      losses: filled(device, [tokens], 0), // computed again, not needed again
+      dLoss,
+      dHidden: fresh,
+      dShards,
+    });
+    return [fresh, ...dShards.map((d, i) => (wantShards[i] === true ? d : undefined))];
+  });
+  return { loss, losses };
+}
+
+/** What one run over the chunks computes: losses always, gradients where there is something to add them to. */
+interface Results {
+  readonly losses: Tensor;
+  readonly dLoss: Tensor;
+  /** zeros `[tokens, dim]`, to be filled at rows with a target */
+  readonly dHidden?: Tensor | undefined;
+  /** f32 `[rows, dim]` per shard of the head, to be added to */
+  readonly dShards?: readonly (Tensor | undefined)[];
+}
+
+function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets, results: Results): void {
+  const { device } = hidden;
+  const { targets, weights, rows } = options;
+  const { losses, dLoss, dHidden, dShards = [] } = results;
+  const [tokens, dim] = hidden.shape as [number, number];
+  const vocab = weight.shape[0];
+  const chunkRows = options.chunkRows ?? defaultChunkRows(tokens, vocab, device.facts);
+  const chunks = Math.ceil(tokens / chunkRows);
+  const groupsOf = chunkGates(rows, chunks, chunkRows);
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    const first = chunk * chunkRows;
+    const count = Math.min(chunkRows, tokens - first);
+    const indirect = groupsOf(chunk);
+    const x = empty(device, [count, dim]);
+    const logits = empty(device, [count, vocab]);
+    launch(gatherRows, {
+      spec: { format: "f32" },
+      params: { count, dim, first_id: first, first_row: 0, rows: tokens },
+      reads: { ids: rows, table: hidden },
+      writes: { out: x },
+      indirect,
+    });
+    matmul({ layout: "nt", a: x, b: weight, out: logits, indirect });
+    launch(crossEntropyRows, {
+      spec: { gradient: dHidden !== undefined || dShards.some(Boolean) },
+      params: { count, vocab, first, tokens },
+      reads: { rows, targets, weights, dloss: dLoss },
+      updates: { logits, losses },
+      indirect,
+    });
+    if (dHidden) {
+      const dx = empty(device, [count, dim]);
+      matmul({ layout: "nn", a: logits, b: weight, out: dx, indirect });
+      launch(scatterRows, {
+        params: { count, dim, first_id: first, rows: tokens },
+        reads: { source: dx, ids: rows },
+        updates: { table: dHidden },
+        indirect,
+      });
+      dx.dispose();
+    }
+    for (const [i, { firstRow }] of weight.shards.entries()) {
+      const out = dShards[i];
+      if (out) matmul({ layout: "tn", a: logits, b: x, out, firstRow, accumulate: true, indirect });
+    }
+    x.dispose();
+    logits.dispose();
+  }
+}
+
+/**
+ * For each chunk, how its dispatches learn whether it is empty: one small dispatch per distinct workgroup count
+ * writes the arguments of all chunks. A single chunk always runs.
+ */
+function chunkGates(rows: Tensor, chunks: number, chunkRows: number): (chunk: number) => Indirect | undefined {
+  if (chunks === 1) return () => undefined;
+  const known = new Map<string, Tensor<"u32">>();
+  return (chunk) =>
+    ([x, y]) => {
+      const key = `${x},${y}`;
+      let args = known.get(key);
+      if (!args) {
+        args = empty(rows.device, [chunks, 64], "u32");
+        known.set(key, args);
+        launch(chunkGroups, {
+          params: { chunks, chunk_rows: chunkRows, x, y },
+          reads: { rows },
+          writes: { args },
+        });
+      }
+      return viewOf(args, chunk * 64, [3]);
+    };
+}
+
+function weightedSum(values: Tensor, weights: Tensor): Tensor<"f32"> {
+  const n = values.size;
+  const partials = empty(values.device, [partialCount(n)]);
+  const sum = empty(values.device, [1]);
+  launch(dotPartials, {
+    params: { n, first: 0 },
+    reads: { a: values, b: weights },
+    writes: { partials },
+  });
+  launch(sumPartials, {
+    params: { n: partialCount(n), scale: 1 },
+    reads: { partials },
+    writes: { out: sum },
+  });
+  return sum;
+}
+
+function filled(device: Device, shape: readonly number[], value: number): Tensor<"f32"> {
+  const out = empty(device, shape);
+  launch(fill, { params: { n: out.size, value }, reads: {}, writes: { out } });
+  return out;
+}
+
+function checkShapes(hidden: Tensor, head: Weight, options: CrossEntropyTargets): void {
+  const op = "linearCrossEntropy";
+  const { targets, weights, rows, chunkRows = 64 } = options;
+  const [tokens, dim] = hidden.shape;
+  const because = `hidden is [${hidden.shape.join(", ")}]`;
+  if (hidden.shape.length !== 2)
+    throw new ShapeError({
+      op,
+      arg: "hidden",
+      received: hidden.shape,
+      expected: ["tokens", "dim"],
+      because: "activations have no batch dimension",
+    });
+  const check = (arg: string, received: readonly number[], expected: readonly number[]): void => {
+    if (received.join() !== expected.join()) throw new ShapeError({ op, arg, received, expected, because });
+  };
+  check("head", head.shape, [head.shape[0], dim!]);
+  for (const [arg, tensor] of Object.entries({ targets, weights, rows })) check(arg, tensor.shape, [tokens!]);
+  if (!(Number.isInteger(chunkRows) && chunkRows > 0 && chunkRows % 64 === 0))
+    throw new ShapeError({
+      op,
+      arg: "chunkRows",
+      received: [chunkRows],
+      expected: ["a multiple of 64"],
+      because: "chunks start at bindable offsets",
+    });
+}

@@ -1,0 +1,124 @@
+// Cross-entropy on a chunk of logits, in place: one workgroup owns one row, so every sum runs in a fixed order. The
+// rows of a chunk are those that a list names; what lies past the end of the list gives no loss and a gradient of zeros.
+
+import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
+import type { Kernel } from "../kernel.ts";
+import type { DeviceFacts } from "../facts.ts";
+import { longRowLanes, reduceOverLanes } from "./lanes.ts";
+
+/** WGSL up to `top` (largest logit of row `group`) and `sum` (Σ exp(logit − top) of this lane); `each` may add more. */
+function softmaxSums(facts: DeviceFacts, each: string): string {
+  const lanes = longRowLanes(facts);
+  return /* wgsl */ `
+      let start = group * p.vocab;
+      var largest = -3.4e38;
+      for (var i = lane; i < p.vocab; i += ${lanes}u) { largest = max(largest, logits[start + i]); }
+      let top = max_over_lanes(lane, largest);
+      var sum = 0.0;
+      for (var i = lane; i < p.vocab; i += ${lanes}u) {
+        let below = logits[start + i] - top;
+        let e = exp(below);
+        sum += e;
+        ${each}
+      }`;
+}
+
+/**
+ * logits [count, vocab] of the tokens `rows[first …]`, targets and weights [tokens] → losses[token] = −log p(target).
+ * With spec `gradient` the logits become dlogits = dloss · weight · (p − onehot(target)). Where the list has no token,
+ * or the token no target in [0, vocab), losses keeps what it has and dlogits is 0.
+ */
+export const crossEntropyRows: Kernel<
+  "count" | "vocab" | "first" | "tokens",
+  "rows" | "targets" | "weights" | "dloss",
+  never,
+  "logits" | "losses"
+> = defineKernel({
+  label: "cross_entropy",
+  params: { count: "u32", vocab: "u32", first: "u32", tokens: "u32" },
+  reads: { rows: "i32", targets: "i32", weights: "f32", dloss: "f32" },
+  updates: { logits: "f32", losses: "f32" },
+  workgroups: ({ count }) => count,
+  wgsl: ({ gradient }, facts) => /* wgsl */ `
+    ${reduceOverLanes(facts, longRowLanes(facts))}
+    @compute @workgroup_size(${longRowLanes(facts)})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      if (group >= p.count) { return; }
+      ${softmaxSums(facts, "")}
+      let log_sum = log(sum_over_lanes(lane, sum));
+
+      let token = rows[p.first + group];
+      var target_id = -1;
+      if (token >= 0 && token < i32(p.tokens)) { target_id = targets[token]; }
+      let supervised = target_id >= 0 && target_id < i32(p.vocab);
+      // the lane that owns the target's column: it reads the logit before it overwrites it
+      if (supervised && u32(target_id) % ${longRowLanes(facts)}u == lane) {
+        losses[token] = log_sum - (logits[start + u32(target_id)] - top);
+      }
+      ${gradient ? GRADIENT(longRowLanes(facts)) : ""}
+    }`,
+});
+
+const GRADIENT = (lanes: number): string => /* wgsl */ `
+      var weight = 0.0;
+      if (supervised) { weight = weights[token] * dloss[0]; }
+      for (var i = lane; i < p.vocab; i += ${lanes}u) {
+        let share = exp(logits[start + i] - top - log_sum);
+        logits[start + i] = weight * (share - select(0.0, 1.0, i32(i) == target_id));
+      }`;
+
+/**
+ * logits [count, vocab] of the tokens `first …`, targets [tokens] → for each of them log_probs = log p(target), 0 where
+ * the target is not in [0, vocab), and entropy = −Σ p log p, in nats.
+ */
+export const tokenScores: Kernel<"count" | "vocab" | "first", "logits" | "targets", never, "log_probs" | "entropy"> =
+  defineKernel({
+    label: "token_scores",
+    params: { count: "u32", vocab: "u32", first: "u32" },
+    reads: { logits: "f32", targets: "i32" },
+    updates: { log_probs: "f32", entropy: "f32" },
+    workgroups: ({ count }) => count,
+    wgsl: (_, facts) => /* wgsl */ `
+    ${reduceOverLanes(facts, longRowLanes(facts))}
+    @compute @workgroup_size(${longRowLanes(facts)})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      if (group >= p.count) { return; }
+      var moment = 0.0;
+      ${softmaxSums(facts, "moment += e * below;")}
+      let total = sum_over_lanes(lane, sum);
+      let total_moment = sum_over_lanes(lane, moment);
+      if (lane != 0u) { return; }
+      let token = p.first + group;
+      let target_id = targets[token];
+      let log_sum = log(total);
+      entropy[token] = log_sum - total_moment / total;
+      log_probs[token] = 0.0;
+      if (target_id >= 0 && target_id < i32(p.vocab)) {
+        log_probs[token] = logits[start + u32(target_id)] - top - log_sum;
+      }
+    }`,
+  });
+
+/**
+ * rows (a list of tokens, ascending, padded with −1) → args: for each chunk of `chunk_rows` list entries the workgroup
+ * counts (x, y, 1) of an indirect dispatch, 256 bytes apart; x is 0 where the chunk is empty.
+ */
+export const chunkGroups: Kernel<"chunks" | "chunk_rows" | "x" | "y", "rows", "args", never> = defineKernel({
+  label: "chunk_groups",
+  params: { chunks: "u32", chunk_rows: "u32", x: "u32", y: "u32" },
+  reads: { rows: "i32" },
+  writes: { args: "u32" },
+  workgroups: ({ chunks }) => Math.ceil(chunks / 64),
+  wgsl: () => /* wgsl */ `
+    @compute @workgroup_size(64)
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let chunk = group * 64u + lane;
+      if (chunk >= p.chunks) { return; }
+      args[chunk * 64u] = select(0u, p.x, rows[chunk * p.chunk_rows] >= 0);
+      args[chunk * 64u + 1u] = p.y;
+      args[chunk * 64u + 2u] = 1u;
+    }`,
+});
