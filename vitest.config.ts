@@ -1,6 +1,7 @@
 import { configDefaults, defineConfig } from "vitest/config";
 import { driverEnvironment } from "./scripts/setup/driver-env.mjs";
 import { skipGate } from "./scripts/test/skip-gate.ts";
+import { mutantPlugin } from "./tests/mutants/plugin.ts";
 
 // Workers are forked from this process and inherit the driver that set-up found.
 Object.assign(process.env, driverEnvironment());
@@ -11,6 +12,7 @@ const isLong = process.env["TUNESMITH_TEST_TIER"] === "long";
 const gated = process.env["TUNESMITH_SKIP_GATE"] === "1";
 
 export default defineConfig({
+  plugins: mutantPlugin(process.env["TUNESMITH_MUTANT"]),
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
@@ -19,6 +21,8 @@ export default defineConfig({
     // the gate comes first: what it says stands above the summary
     reporters: [...(gated ? [skipGate()] : []), "default"],
     pool: "forks",
+    isolate: false, // the test files of one worker share a device and its compiled pipelines
+    maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

@@ -5,6 +5,7 @@ import { BugError } from "@tunesmith/core";
 import { Eager } from "./eager.ts";
 import { TensorError } from "./errors.ts";
 import { deviceFacts } from "./facts.ts";
+import { FiniteCheck } from "./finite-check.ts";
 import type { DeviceFacts } from "./facts.ts";
 import { PipelineCache } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
@@ -31,7 +32,7 @@ export interface DeviceOptions {
   readonly settle?: <T>(promise: Promise<T>) => Promise<T>;
   /** fills new eager tensors with NaN, so that an op that leaves elements unwritten is seen */
   readonly poison?: boolean;
-  /** checks every f32 output of every launch for NaN and Inf and names the first bad one at the next `check()` */
+  /** checks every f32 output of every launch for NaN and Inf and names the first bad one: `finite.first()` */
   readonly checkFinite?: boolean;
 }
 
@@ -45,6 +46,8 @@ export class Device {
   readonly workspace: Workspace;
   /** layout of the parameter block where immediates are missing */
   readonly paramsLayout: GPUBindGroupLayout | undefined;
+  /** present in debug mode */
+  readonly finite: FiniteCheck | undefined;
   /** set while `record` runs */
   recorder: Recorder | undefined;
   /** frees tensors of the innermost scope; see scope.ts */
@@ -76,6 +79,7 @@ export class Device {
     this.pipelines = new PipelineCache(gpu, this.facts, this.paramsLayout);
     this.eager = new Eager(this);
     this.workspace = new Workspace(this);
+    this.finite = options.checkFinite ? new FiniteCheck(this) : undefined;
     gpu.addEventListener("uncapturederror", (event) => {
       (event as { preventDefault?: () => void }).preventDefault?.(); // hosts print it otherwise, even to stdout
       const { error } = event as GPUUncapturedErrorEvent;

@@ -1,6 +1,7 @@
 // launch() is the only way to the GPU. Eager: the work is encoded now. Recording: it is appended to the program.
 
 import { ShapeError, TensorError } from "./errors.ts";
+import { FiniteCheck } from "./finite-check.ts";
 import { packParams } from "./kernel.ts";
 import type { Kernel, Spec } from "./kernel.ts";
 import type { Variant } from "./pipelines.ts";
@@ -75,6 +76,8 @@ export function launch<P extends string, R extends string, W extends string, U e
   };
   if (device.recorder) device.recorder.launches.push(record);
   else device.eager.run(record);
+  if (device.finite && !FiniteCheck.isScan(erased))
+    device.finite.after(variant.label, new Map(Object.entries<Tensor>({ ...args.writes, ...args.updates })));
 }
 
 /** One dimension while it fits, else two that cover it. */

@@ -4,8 +4,10 @@ import { differentiable } from "../tape.ts";
 
 /**
  * Root-mean-square layer normalization over the last dimension: `y = x / sqrt(mean(x²) + eps) * weight`.
+ * With `groups` the last dimension is cut into that many equal parts, each normalized on its own with the same gain
+ * (Qwen3 does this to every head of q and k).
  *
- * @param x - activations, `[..., dim]`, f32
+ * @param x - activations, `[..., groups · dim]`, f32
  * @param weight - learned gain, `[dim]`, f32; no bias in this layer
  * @param options.eps - added to the mean square, in units of x². Take it from the model's
  *   `rms_norm_eps`; a wrong value shifts every logit and fails no shape check.
@@ -13,11 +15,12 @@ import { differentiable } from "../tape.ts";
  * @throws {@link ShapeError} if `weight` is not `[dim]`
  * @see Zhang & Sennrich 2019, "Root Mean Square Layer Normalization", https://arxiv.org/abs/1910.07467
  */
-export function rmsNorm(x: Tensor, weight: Tensor, options: { eps: number }): Tensor {
-  const dim = x.shape.at(-1) ?? 1;
+export function rmsNorm(x: Tensor, weight: Tensor, options: { eps: number; groups?: number }): Tensor {
+  const groups = options.groups ?? 1;
+  const dim = (x.shape.at(-1) ?? 1) / groups;
   const rows = x.size / dim;
   if (weight.shape.length !== 1 || weight.shape[0] !== dim) {
-    const because = `x is [${x.shape.join(", ")}] and the norm runs over its last dimension`;
+    const because = `x is [${x.shape.join(", ")}] and the norm runs over ${groups === 1 ? "its last dimension" : `each of ${groups} parts of its last dimension`}`;
     throw new ShapeError({
       op: "rmsNorm",
       arg: "weight",

@@ -1,0 +1,41 @@
+// Plants each fault of tests/mutants/list.ts in turn and runs the tests that must notice it. A fault that no test sees is
+// a failure of the tests, and so is one whose text no longer stands in the source.
+//   node scripts/mutants.mjs [NAME ...]
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url));
+
+const source = readFileSync(new URL("../tests/mutants/list.ts", import.meta.url), "utf8");
+// the list is TypeScript that holds nothing but data: cut its types away and import the rest
+const data = source.replace(/export interface[\s\S]*?\n}\n/, "").replace(": readonly Mutant[]", "");
+/** @type {{mutants: {name: string, file: string, find: string, tests: string[]}[]}} */
+const { mutants } = await import(`data:text/javascript,${encodeURIComponent(data)}`);
+
+const wanted = process.argv.slice(2);
+const chosen = mutants.filter((m) => wanted.length === 0 || wanted.includes(m.name));
+const survivors = [];
+for (const { name, file, find, tests } of chosen) {
+  const pieces = readFileSync(new URL(`../${file}`, import.meta.url), "utf8").split(find).length - 1;
+  if (pieces !== 1) {
+    console.log(`stale     ${name}: its text occurs ${pieces} times in ${file}`);
+    survivors.push(name);
+    continue;
+  }
+  const started = Date.now();
+  const run = spawnSync(process.execPath, [vitest, "run", "--bail=1", ...tests], {
+    cwd: root,
+    env: { ...process.env, TUNESMITH_MUTANT: name },
+    encoding: "utf8",
+  });
+  const failed = /Tests\s+.*\d+ failed/.test(run.stdout.replaceAll(/\u001b\[\d+m/g, "")); // a crash of the runner is not a test that noticed
+  console.log(`${failed ? "killed   " : "SURVIVED "} ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  if (!failed) {
+    survivors.push(name);
+    console.log(run.stdout.slice(-2000), run.stderr.slice(-2000));
+  }
+}
+console.log(`${chosen.length - survivors.length} of ${chosen.length} mutants killed`);
+process.exitCode = survivors.length === 0 ? 0 : 1;
