@@ -15,7 +15,3 @@ export { swiglu } from "./ops/swiglu.ts";
 export { defaultChunkRows } from "./ops/chunk-rows.ts";
 export { linearCrossEntropy } from "./ops/linear-cross-entropy.ts";
 export type { CrossEntropyTargets } from "./ops/linear-cross-entropy.ts";
-export { attention } from "./ops/attention.ts";
-export type { AttentionOptions, Segments } from "./ops/attention.ts";
-export { rope, ropeTables } from "./ops/rope.ts";
-export type { RopeOptions } from "./ops/rope.ts";

@@ -37,7 +37,3 @@ export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } f
 export { chunkGroups, crossEntropyRows, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
 export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";
-export { attentionForward, headsPerLane } from "./kernels/attention-forward.ts";
-export { attentionBackwardKeyValue, attentionBackwardQuery, attentionStats } from "./kernels/attention-backward.ts";
-export { MAX_HEAD_DIM } from "./kernels/attention-tile.ts";
-export { ropeKernel } from "./kernels/rope.ts";

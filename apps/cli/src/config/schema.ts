@@ -25,8 +25,9 @@ export const dataEntrySchema = z.strictObject({
 });
 
 const taskSchema = z.strictObject({
-  loss_weight: z.number().min(0).optional(),
-  max_epochs: share.optional().describe("a task is not walked more often than this"),
+  sampling_weight: share.optional().describe("how often the task is drawn; set for all tasks or none"),
+  loss_weight: z.number().min(0).optional().describe("λ of the task in the objective"),
+  max_epochs: positiveInt.optional().describe("each row of the task is drawn at most this often"),
 });
 
 const dataSchema = z.strictObject({
@@ -84,6 +85,7 @@ const trainSchema = z.strictObject({
 
 /** The whole config file. Unknown keys are errors. */
 export const configSchema = z.strictObject({
+  format_version: z.literal(1).optional().describe("of this file; written into config.resolved.yaml"),
   model: z.string().min(1).describe("Hugging Face model folder, relative to the config file"),
   output: z.string().min(1).describe("run folder, relative to the config file"),
   seed: z.int().min(0).default(0),

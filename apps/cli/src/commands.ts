@@ -1,0 +1,84 @@
+// Every command once. Help texts, parsing and the test against docs/cli.md read this table; the code behind a command
+// is loaded only when it runs, so that `--help` and `render` never touch a GPU driver.
+
+import type { Context, Outcome } from "./context.ts";
+import type { FlagName, Options } from "./flags.ts";
+
+/** The code behind a command. */
+export type Run<F extends FlagName = FlagName> = (
+  positionals: readonly string[],
+  options: Options<F>,
+  context: Context,
+) => Promise<Outcome>;
+
+export interface Command<F extends FlagName = FlagName> {
+  readonly summary: string;
+  /** how the words after the command are written, one line per form */
+  readonly usage: readonly string[];
+  readonly positionals: { readonly label: string; readonly min: number; readonly max: number };
+  readonly flags: readonly F[];
+  /** of each group at least one flag must be given, unless a positional is */
+  readonly required: readonly (readonly F[])[];
+  /** of each group at most one flag may be given */
+  readonly exclusive: readonly (readonly F[])[];
+  /** lets the first signal finish what is running (an optimizer step, a save); else the command is left at once */
+  readonly finishesOnSignal: boolean;
+  load(): Promise<{ readonly run: Run<F> }>;
+}
+
+function command<F extends FlagName>(
+  c: Partial<Command<F>> & Pick<Command<F>, "summary" | "usage" | "flags" | "load">,
+): Command<F> {
+  return {
+    positionals: { label: "nothing", min: 0, max: 0 },
+    required: [],
+    exclusive: [],
+    finishesOnSignal: false,
+    ...c,
+  };
+}
+
+export const COMMANDS = {
+  render: command({
+    summary: "conversations through a chat template, with the characters an assistant wrote",
+    usage: ["--chat-template PATH (--messages FILE | --batch FILE.jsonl) [--add-generation-prompt]"],
+    flags: ["chat-template", "messages", "batch", "add-generation-prompt"],
+    required: [["messages", "batch"]],
+    exclusive: [["messages", "batch"]],
+    load: () => import("./commands/render.ts"),
+  }),
+  check: command({
+    summary: "is this safetensors file, dataset or config sound? needs no device",
+    usage: ["PATH..."],
+    positionals: { label: "PATH...", min: 1, max: Infinity },
+    flags: [],
+    load: () => import("./commands/check.ts"),
+  }),
+  doctor: command({
+    summary: "device, driver, limits, features, a matmul check, what is missing and how to get it",
+    usage: [""],
+    flags: [],
+    load: () => import("./commands/doctor.ts"),
+  }),
+};
+
+export type CommandName = keyof typeof COMMANDS;
+
+/** Commands of the contract that this version does not have. */
+export const LATER_COMMANDS: readonly string[] = [
+  "train",
+  "eval",
+  "generate",
+  "chat",
+  "logprobs",
+  "inspect",
+  "plan",
+  "quantize",
+  "merge",
+  "verify",
+  "demo",
+];
+
+export function isCommandName(word: string): word is CommandName {
+  return Object.hasOwn(COMMANDS, word);
+}

@@ -1,0 +1,125 @@
+// Is it sound? One verdict per path, told from what the path is; nothing here needs a device.
+
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { ErrorJson, Files } from "@tunesmith/core";
+import { InputError } from "@tunesmith/core";
+import { DataError, detectFormat, readJsonl, readRow } from "@tunesmith/data";
+import { nodeFiles } from "@tunesmith/node";
+import { openSafetensors } from "@tunesmith/safetensors";
+import { loadConfig } from "../config/load.ts";
+import type { Context, Outcome } from "../context.ts";
+import { CliError } from "../errors.ts";
+import { errorText, typedError } from "../failure.ts";
+
+/** What a path may be, and how each is judged. */
+const CHECKS = {
+  safetensors: checkSafetensors,
+  dataset: checkDataset,
+  config: checkConfigFile,
+} as const satisfies Record<string, (place: Place) => Promise<string>>;
+
+type Kind = keyof typeof CHECKS;
+
+interface Place {
+  readonly files: Files;
+  /** absolute */
+  readonly path: string;
+}
+
+interface Item {
+  readonly path: string;
+  readonly kind: Kind | "unknown";
+  readonly ok: boolean;
+  /** what was found in a sound one */
+  readonly summary?: string;
+  readonly error?: ErrorJson;
+}
+
+export async function run(paths: readonly string[], _: object, context: Context): Promise<Outcome> {
+  const files = nodeFiles();
+  const items: Item[] = [];
+  const texts: string[] = [];
+  for (const shown of paths) {
+    const path = resolve(context.cwd, shown);
+    let kind: Item["kind"] = "unknown";
+    try {
+      kind = await kindOf(path);
+      const summary = await CHECKS[kind]({ files, path });
+      items.push({ path: shown, kind, ok: true, summary });
+      texts.push(`ok   ${shown}: ${summary}`);
+    } catch (thrown) {
+      const error = typedError(thrown);
+      if (error.code === "BUG") throw thrown;
+      items.push({ path: shown, kind, ok: false, error: error.toJSON() });
+      texts.push(`BAD  ${shown} (${kind})\n     ${errorText(error).trimEnd().replaceAll("\n", "\n     ")}`);
+    }
+  }
+  const ok = items.every((item) => item.ok);
+  return { document: { ok, items }, text: texts.join("\n"), exitCode: ok ? 0 : 2 };
+}
+
+/** @throws InputError `FILE_MISSING`; CliError `INPUT_INVALID` for what is none of the kinds */
+async function kindOf(path: string): Promise<Kind> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw new InputError("FILE_MISSING", `${path}: there is no such file or folder`, {
+      path,
+      cause,
+      fix: "check the path",
+    });
+  });
+  if (found.isFile()) {
+    if (path.endsWith(".safetensors")) return "safetensors";
+    if (/\.jsonl?$/.test(path)) return "dataset";
+    if (/\.ya?ml$/.test(path)) return "config";
+  }
+  throw new CliError("INPUT_INVALID", `${path}: this is nothing that \`check\` knows`, {
+    path,
+    expected: "a .safetensors file, a .jsonl dataset or a .yaml config",
+    received: found.isDirectory() ? "a folder" : "another file",
+    fix: "name one of these",
+  });
+}
+
+async function checkSafetensors({ files, path }: Place): Promise<string> {
+  const file = await openSafetensors(files, path);
+  try {
+    return `safetensors, ${file.tensors.size} tensors`;
+  } finally {
+    await file.close();
+  }
+}
+
+async function checkDataset({ files, path }: Place): Promise<string> {
+  let rows = 0;
+  let format: ReturnType<typeof detectFormat> | undefined;
+  for await (const line of readJsonl(files, path)) {
+    format ??= detectFormat(line.row, line);
+    readRow(format, line.row, line);
+    rows++;
+  }
+  if (format === undefined)
+    throw new DataError("TASK_EMPTY", `${path}: the file has no rows`, {
+      path,
+      fix: "remove the file from the config",
+    });
+  return `dataset, ${rows} rows in the format ${format}`;
+}
+
+async function checkConfigFile({ files, path }: Place): Promise<string> {
+  const { config, source } = await loadConfig(path, { cwd: "/" });
+  const { data } = config;
+  const named = [
+    { key: "model", at: config.model },
+    ...[data.train, data.eval ?? [], data.test ?? []].flat().map((entry) => ({ key: "data", at: entry.path })),
+    ...(data.chat_template === "auto" ? [] : [{ key: "data.chat_template", at: data.chat_template }]),
+    ...(config.tune.init_from === null ? [] : [{ key: "tune.init_from", at: config.tune.init_from }]),
+  ];
+  for (const { key, at } of named)
+    if (!(await files.exists(at)))
+      throw new InputError("FILE_MISSING", `${source.path}: \`${key}\` names ${at}, which does not exist`, {
+        path: at,
+        fix: "correct the path; relative paths start at the config file",
+      });
+  return "config";
+}

@@ -1,0 +1,121 @@
+// A config file to a config that says everything: defaults in, precedence decided, paths absolute.
+
+import { dirname, resolve } from "node:path";
+import { stringify } from "yaml";
+import { readTextFile } from "../read-file.ts";
+import { notSupported } from "./not-supported.ts";
+import type { Problem } from "./problem.ts";
+import { configError } from "./problem.ts";
+import { contradictions } from "./rules.ts";
+import type { Config } from "./schema.ts";
+import { readConfigSource } from "./source.ts";
+import type { ConfigSource, KeyPath } from "./source.ts";
+import { validate } from "./validate.ts";
+
+type Epochs =
+  | { readonly epochs: number; readonly max_steps?: undefined }
+  | { readonly max_steps: number; readonly epochs?: undefined };
+type Warmup =
+  | { readonly warmup_ratio: number; readonly warmup_steps?: undefined }
+  | { readonly warmup_steps: number; readonly warmup_ratio?: undefined };
+
+/** A config in which nothing is left to decide; paths are absolute. It is itself a valid config file. */
+export interface ResolvedConfig extends Omit<Config, "train"> {
+  readonly train: Omit<Config["train"], "epochs" | "max_steps" | "warmup_ratio" | "warmup_steps" | "learning_rate"> &
+    Epochs &
+    Warmup & { readonly learning_rate: number };
+}
+
+/** A config and the file it came from, for errors about its keys. */
+export interface LoadedConfig {
+  readonly config: ResolvedConfig;
+  readonly source: ConfigSource;
+  /** true where a person wrote the key, in the file or with `--set` */
+  written(key: KeyPath): boolean;
+}
+
+const DEFAULT_EPOCHS = 3;
+const DEFAULT_WARMUP_RATIO = 0.03;
+const DEFAULT_LEARNING_RATE = { lora: 2e-4, qlora: 2e-4, full: 2e-5, freeze: 2e-5 } as const;
+
+/**
+ * @param path - as given on the command line, relative to `cwd`
+ * @param sets - `--set` arguments; relative paths in them start at the config file, as everywhere in the config
+ * @throws InputError `FILE_MISSING`; CliError `CONFIG_*`, `NOT_SUPPORTED`, `FLAG_INVALID`
+ */
+export async function loadConfig(
+  path: string,
+  options: { cwd: string; sets?: readonly string[] },
+): Promise<LoadedConfig> {
+  const file = resolve(options.cwd, path);
+  const source = readConfigSource(await readTextFile(file, path), { path, sets: options.sets ?? [] });
+  return checkConfig(source, dirname(file));
+}
+
+/** @param folder - where relative paths of the config start */
+export function checkConfig(source: ConfigSource, folder: string): LoadedConfig {
+  const result = validate(source.value);
+  if ("problems" in result) throw firstOf(result.problems, source);
+  const written = (key: KeyPath): boolean => isWritten(source.value, key);
+  const problems = [...notSupported(source.value), ...contradictions({ config: result.config, written })];
+  if (problems.length > 0) throw firstOf(problems as [Problem, ...Problem[]], source);
+  return { config: resolveConfig(result.config, folder), source, written };
+}
+
+/** The problem that stands first in the file; the others are named in it. */
+function firstOf(problems: readonly [Problem, ...Problem[]], source: ConfigSource): Error {
+  const place = (problem: Problem): number =>
+    source.setBy(problem.key) === undefined ? (source.lineOf(problem.key) ?? Number.MAX_SAFE_INTEGER) : Infinity;
+  const [first, ...more] = problems.toSorted((a, b) => place(a) - place(b)) as [Problem, ...Problem[]];
+  return configError(first, source, more);
+}
+
+function isWritten(value: unknown, key: KeyPath): boolean {
+  let at = value;
+  for (const part of key) {
+    if (typeof at !== "object" || at === null || !Object.hasOwn(at, part)) return false;
+    at = (at as Record<string | number, unknown>)[part];
+  }
+  return true;
+}
+
+function resolveConfig(config: Config, folder: string): ResolvedConfig {
+  const { epochs, max_steps, warmup_ratio, warmup_steps, learning_rate, ...train } = config.train;
+  const absolute = (path: string): string => resolve(folder, path);
+  const template = (spec: string): string => (spec === "auto" ? spec : absolute(spec));
+  const entry = <E extends Config["data"]["train"][number]>(e: E): E => ({
+    ...e,
+    path: absolute(e.path),
+    ...(e.chat_template === undefined ? {} : { chat_template: template(e.chat_template) }),
+  });
+  return {
+    ...config,
+    model: absolute(config.model),
+    output: absolute(config.output),
+    data: {
+      ...config.data,
+      chat_template: template(config.data.chat_template),
+      train: config.data.train.map(entry),
+      ...(config.data.eval ? { eval: config.data.eval.map(entry) } : {}),
+      ...(config.data.test ? { test: config.data.test.map(entry) } : {}),
+    },
+    tune: { ...config.tune, init_from: config.tune.init_from === null ? null : absolute(config.tune.init_from) },
+    train: {
+      ...(max_steps === undefined ? { epochs: epochs ?? DEFAULT_EPOCHS } : { max_steps }),
+      ...(warmup_steps === undefined ? { warmup_ratio: warmup_ratio ?? DEFAULT_WARMUP_RATIO } : { warmup_steps }),
+      learning_rate: learning_rate ?? DEFAULT_LEARNING_RATE[config.tune.method],
+      ...train,
+    },
+  };
+}
+
+/** The text of `config.resolved.yaml`: a config that repeats the run; settings of other methods are left out. */
+export function resolvedConfigText(config: ResolvedConfig): string {
+  const { quant, unfreeze, ...tune } = config.tune;
+  const { method } = tune;
+  return stringify({
+    format_version: 1,
+    ...config,
+    tune: { ...tune, ...(method === "qlora" ? { quant } : {}), ...(method === "freeze" ? { unfreeze } : {}) },
+  });
+}

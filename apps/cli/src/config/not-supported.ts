@@ -1,0 +1,84 @@
+// What the contract of docs/cli.md names and this version does not have. Each is refused by name: a key that is read
+// and ignored would be a lie about the run. Whoever builds one of these removes its line here.
+
+import { FORMATS } from "@tunesmith/data";
+import type { Problem } from "./problem.ts";
+import type { KeyPath } from "./source.ts";
+
+/** Keys and the values of them that work; any other value the schema allows is refused. */
+export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
+  "tune.method": ["lora"],
+  "train.schedule": ["constant", "linear", "cosine"],
+  "train.recompute": ["auto", "none"],
+  "data.packing": [true, false],
+};
+
+/** Keys of every entry of `data.train`, `data.eval` and `data.test`. */
+export const SUPPORTED_ENTRY_VALUES: Readonly<Record<string, readonly unknown[]>> = {
+  format: ["auto", ...FORMATS],
+};
+
+/** Keys that are reserved: in the contract by name, not in the schema yet. */
+export const RESERVED_KEYS: readonly string[] = [
+  "preset",
+  "stages",
+  "probe",
+  "regularize",
+  "label_smoothing",
+  "z_loss",
+  "neftune",
+  "compute",
+  "memory_budget",
+  "micro_batch_size",
+  "gates",
+  "logging",
+  "sample",
+  "keep",
+];
+
+const LISTS = ["train", "eval", "test"] as const;
+
+/** Every value in a config (as written) that this version does not have. */
+export function notSupported(written: unknown): Problem[] {
+  const problems: Problem[] = [];
+  const check = (key: KeyPath, supported: readonly unknown[]): void => {
+    const value = key.reduce<unknown>(
+      (at, part) => (at as Record<string | number, unknown> | null | undefined)?.[part],
+      written,
+    );
+    if (value !== undefined && !supported.includes(value)) problems.push(valueProblem(key, value, supported));
+  };
+  for (const [key, supported] of Object.entries(SUPPORTED_VALUES)) check(key.split("."), supported);
+  for (const list of LISTS) {
+    const entries = (written as { data?: Record<string, unknown> }).data?.[list];
+    if (!Array.isArray(entries)) continue;
+    for (const i of entries.keys())
+      for (const [key, supported] of Object.entries(SUPPORTED_ENTRY_VALUES)) check(["data", list, i, key], supported);
+  }
+  return problems;
+}
+
+function valueProblem(key: KeyPath, value: unknown, supported: readonly unknown[]): Problem {
+  const list = supported.join(" | ");
+  return {
+    code: "NOT_SUPPORTED",
+    key,
+    message: `is ${String(value)}, which this version does not have yet`,
+    expected: list,
+    received: String(value),
+    fix: `use ${list}`,
+  };
+}
+
+/** The refusal of a reserved key, wherever in the config it was written; undefined for any other name. */
+export function reservedKey(key: KeyPath): Problem | undefined {
+  const name = String(key.at(-1));
+  if (!RESERVED_KEYS.includes(name)) return undefined;
+  return {
+    code: "NOT_SUPPORTED",
+    key,
+    message: "is reserved for a later version of tunesmith",
+    received: name,
+    fix: "remove the key",
+  };
+}

@@ -1,0 +1,129 @@
+// Rules between keys ("Exact meanings" of docs/cli.md). What can be known only with the rows, the model or the adapter
+// at hand is checked by the packages that read those.
+
+import type { Problem } from "./problem.ts";
+import type { Config } from "./schema.ts";
+import { keyText } from "./source.ts";
+import type { KeyPath } from "./source.ts";
+
+/** A config that the schema has accepted, and which of its keys a person wrote. */
+interface Checked {
+  readonly config: Config;
+  written(key: KeyPath): boolean;
+}
+
+/** Every contradiction in a config. */
+export function contradictions(checked: Checked): Problem[] {
+  return [...bothWritten(checked), ...evalRules(checked), ...mixtureRules(checked), ...withoutEffect(checked)];
+}
+
+function conflict(key: KeyPath, message: string, fix: string): Problem {
+  return { code: "CONFIG_CONFLICT", key, message, fix };
+}
+
+const EITHER_OR: readonly (readonly [KeyPath, KeyPath])[] = [
+  [
+    ["train", "epochs"],
+    ["train", "max_steps"],
+  ],
+  [
+    ["train", "warmup_ratio"],
+    ["train", "warmup_steps"],
+  ],
+  [
+    ["data", "eval"],
+    ["data", "eval_split"],
+  ],
+  [
+    ["data", "test"],
+    ["data", "test_split"],
+  ],
+];
+
+function* bothWritten({ written }: Checked): Generator<Problem> {
+  for (const [a, b] of EITHER_OR)
+    if (written(a) && written(b))
+      yield conflict(
+        b,
+        `and \`${keyText(a)}\` are both written, and either decides alone`,
+        `remove ${keyText(a)} or ${keyText(b)}`,
+      );
+}
+
+function* evalRules({ config }: Checked): Generator<Problem> {
+  const { data } = config;
+  if (config.eval.patience !== null && data.eval === undefined && data.eval_split === undefined)
+    yield conflict(
+      ["eval", "patience"],
+      "needs eval rows to watch, and the config names none",
+      "add data.eval or data.eval_split, or remove eval.patience",
+    );
+}
+
+function* mixtureRules({ config }: Checked): Generator<Problem> {
+  const { train: entries, tasks = {} } = config.data;
+  const taskNames = entries.map((entry) => entry.name ?? stem(entry.path));
+  const weighted = entries.filter((entry) => entry.sampling_weight !== undefined);
+  const anyTaskWeight = Object.values(tasks).some((task) => task.sampling_weight !== undefined);
+  for (const [i, entry] of entries.entries()) {
+    const key: KeyPath = ["data", "train", i];
+    if (entry.sampling_weight !== undefined && entries.length === 1)
+      yield conflict(
+        [...key, "sampling_weight"],
+        "is set and there is only one entry to draw from",
+        "remove it; loss_weight is the knob that scales a loss",
+      );
+    if (entry.sampling_weight === undefined && weighted.length > 0 && !anyTaskWeight)
+      yield conflict(
+        key,
+        "has no sampling_weight, and other entries have one",
+        "set sampling_weight on every entry or on none",
+      );
+    const λ = entry.loss_weight;
+    if (λ === undefined) continue;
+    const first = entries.findIndex((other, j) => taskNames[j] === taskNames[i] && other.loss_weight !== undefined);
+    const named = Object.hasOwn(tasks, taskNames[i]!) ? tasks[taskNames[i]!]!.loss_weight : undefined;
+    const other = entries[first]!.loss_weight !== λ ? entries[first]!.loss_weight : named;
+    if (other !== undefined && other !== λ)
+      yield conflict(
+        [...key, "loss_weight"],
+        `is ${λ} and the task \`${taskNames[i]}\` has ${other} elsewhere`,
+        "a loss_weight belongs to the task: give it once",
+      );
+  }
+}
+
+function* withoutEffect({ config, written }: Checked): Generator<Problem> {
+  const { data, tune, train } = config;
+  if (train.objective === "token_mean") {
+    const remove = "use objective: task_mean, or remove the loss weights";
+    for (const [i, entry] of data.train.entries())
+      if (entry.loss_weight !== undefined)
+        yield conflict(["data", "train", i, "loss_weight"], "has no effect on the objective token_mean", remove);
+    for (const [name, task] of Object.entries(data.tasks ?? {}))
+      if (task.loss_weight !== undefined)
+        yield conflict(["data", "tasks", name, "loss_weight"], "has no effect on the objective token_mean", remove);
+  }
+  if (written(["tune", "quant"]) && tune.method !== "qlora")
+    yield conflict(["tune", "quant"], `has no effect with method ${tune.method}`, "remove it, or use method: qlora");
+  if (tune.unfreeze.length > 0 && tune.method !== "freeze")
+    yield conflict(
+      ["tune", "unfreeze"],
+      `has no effect with method ${tune.method}`,
+      "remove it, or use method: freeze",
+    );
+  if (tune.method === "freeze" && tune.unfreeze.length === 0)
+    yield conflict(
+      ["tune", "unfreeze"],
+      "is empty, so nothing would train",
+      "name the modules that train, for example [lm_head]",
+    );
+}
+
+/** The task of an entry without a name: its file's stem. */
+function stem(path: string): string {
+  return path
+    .split(/[/\\]/)
+    .at(-1)!
+    .replace(/(?<=.)\.[^.]*$/, "");
+}

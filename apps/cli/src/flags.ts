@@ -1,0 +1,99 @@
+// Every flag once: its type, range and help. Parsing, help texts and the test against docs/cli.md all read this table.
+
+interface FlagSpec {
+  readonly type: "boolean" | "string" | "strings" | "integer" | "number";
+  /** stands for the value in help texts */
+  readonly value?: string;
+  readonly help: string;
+  /** numbers: smallest and largest value allowed */
+  readonly min?: number;
+  readonly max?: number;
+  /** numbers: the value must be greater than this */
+  readonly above?: number;
+}
+
+export const FLAGS = {
+  json: { type: "boolean", help: "print exactly one JSON document on stdout" },
+  device: { type: "string", value: "NAME", help: "use the GPU whose name contains NAME" },
+  "debug-gpu": { type: "boolean", help: "validate every GPU call and name the first tensor with a NaN; slow" },
+  help: { type: "boolean", help: "print this text" },
+  version: { type: "boolean", help: "print the version" },
+
+  set: { type: "strings", value: "a.b=c", help: "override a config key; the value is read as YAML; may be repeated" },
+  resume: { type: "boolean", help: "continue from the last checkpoint of the run folder" },
+  overwrite: { type: "boolean", help: "delete what the run folder holds and start anew" },
+  base: { type: "boolean", help: "score the base model without the adapter" },
+
+  model: { type: "string", value: "DIR", help: "Hugging Face model folder" },
+  adapter: { type: "string", value: "DIR", help: "PEFT adapter folder" },
+  data: { type: "string", value: "FILE", help: "JSONL file of rows" },
+  format: { type: "string", value: "F", help: "format of the rows; default: auto, from the keys of the first row" },
+  "chat-template": {
+    type: "string",
+    value: "T",
+    help: "template file or built-in name; default: the adapter's, else the model's own",
+  },
+  "train-on": {
+    type: "string",
+    value: "M",
+    help: "what is scored: assistant | last | completion | all; default assistant",
+  },
+  "max-length": {
+    type: "integer",
+    value: "N",
+    min: 2,
+    help: "longest row in tokens; default: min(1024, the model's positions)",
+  },
+
+  prompt: { type: "string", value: "TEXT", help: "continue this text as it is, without a template" },
+  messages: {
+    type: "string",
+    value: "FILE",
+    help: "JSON file with a conversation: a list of messages, or {messages, tools?}",
+  },
+  out: { type: "string", value: "FILE", help: "file to write: one JSON line per row" },
+  n: { type: "integer", value: "K", min: 1, help: "samples per row; default 1" },
+  "max-new-tokens": { type: "integer", value: "N", min: 1, help: "stop after this many tokens; default 256" },
+  temperature: { type: "number", value: "T", min: 0, help: "0 = greedy; default 0" },
+  "top-k": { type: "integer", value: "K", min: 1, help: "keep the K likeliest tokens" },
+  "top-p": { type: "number", value: "P", above: 0, max: 1, help: "keep the likeliest tokens that sum to P" },
+  "repetition-penalty": {
+    type: "number",
+    value: "R",
+    above: 0,
+    help: "divide the score of tokens already seen; 1 = off",
+  },
+  seed: { type: "integer", value: "S", min: 0, help: "seed of the sampling; default 0" },
+
+  rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },
+  batch: { type: "string", value: "FILE.jsonl", help: "render one conversation per line" },
+  "add-generation-prompt": { type: "boolean", help: "end with the header of the assistant's turn" },
+} as const satisfies Readonly<Record<string, FlagSpec>>;
+
+export type FlagName = keyof typeof FLAGS;
+
+type Camel<S extends string> = S extends `${infer A}-${infer B}` ? `${A}${Capitalize<Camel<B>>}` : S;
+type Value<F extends FlagName> = (typeof FLAGS)[F]["type"] extends "boolean"
+  ? boolean
+  : (typeof FLAGS)[F]["type"] extends "strings"
+    ? readonly string[]
+    : ((typeof FLAGS)[F]["type"] extends "string" ? string : number) | undefined;
+
+/** The values of some flags, under camel-case names: `--max-new-tokens 5` is `maxNewTokens: 5`. */
+export type Options<F extends FlagName = FlagName> = { readonly [Name in F as Camel<Name>]: Value<Name> };
+
+/** Flags that every command takes. */
+export const COMMON_FLAGS: readonly ("json" | "device" | "debug-gpu" | "help")[] = [
+  "json",
+  "device",
+  "debug-gpu",
+  "help",
+];
+
+export function flagSpec(name: FlagName): FlagSpec {
+  return FLAGS[name];
+}
+
+export function camelCase(name: string): string {
+  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
