@@ -36,4 +36,7 @@ export { adamwUpdate, clipFactor } from "./kernels/adamw.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export { chunkGroups, crossEntropyRows, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
+export { dropoutMask } from "./kernels/dropout.ts";
+export { geluBackward, geluForward } from "./kernels/gelu.ts";
+export { layerNormBackwardWeight, layerNormBackwardX, layerNormForward } from "./kernels/layer-norm.ts";
 export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";

@@ -72,7 +72,7 @@ export function linearCrossEntropy(
     if (dHidden) {
       const scaled = empty(device, hidden.shape);
       launch(scaleByScalar, {
-        params: { n: hidden.size },
+        params: { n: hidden.size, scale: 1 },
         reads: { x: dHidden, factor: dLoss },
         writes: { out: scaled },
       });

@@ -27,6 +27,13 @@ export function overVectors(body: string): string {
     }`;
 }
 
+/** WGSL: the logistic function from exp(−|x|), which never overflows; WGSL would leave that undefined. */
+export const SIGMOID = /* wgsl */ `
+  fn sigmoid(x: vec4f) -> vec4f {
+    let e = exp(-abs(x));
+    return select(e, vec4f(1.0), x >= vec4f(0.0)) / (1.0 + e);
+  }`;
+
 /** a, b [n] → out = scale_a · a + scale_b · b. */
 export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", never> = defineKernel({
   label: "add_scaled",
@@ -67,12 +74,12 @@ export const scaleBy: Kernel<"n" | "factor", "x", "out", never> = defineKernel({
   wgsl: () => overVectors("out[i] = p.factor * x[i];"),
 });
 
-/** x [n], factor [1] → out = factor · x; the factor is data. */
-export const scaleByScalar: Kernel<"n", "x" | "factor", "out", never> = defineKernel({
+/** x [n], factor [1] → out = scale · factor · x; the factor is data. */
+export const scaleByScalar: Kernel<"n" | "scale", "x" | "factor", "out", never> = defineKernel({
   label: "scale_by_scalar",
-  params: { n: "u32" },
+  params: { n: "u32", scale: "f32" },
   reads: { x: "vec4f", factor: "f32" },
   writes: { out: "vec4f" },
   workgroups: ({ n }) => groups(n),
-  wgsl: () => overVectors("out[i] = factor[0] * x[i];"),
+  wgsl: () => overVectors("out[i] = (p.scale * factor[0]) * x[i];"),
 });

@@ -2,14 +2,7 @@
 
 import { defineKernel } from "../kernel.ts";
 import type { Kernel } from "../kernel.ts";
-import { groups, overVectors } from "./elementwise.ts";
-
-/** Logistic function from exp(−|x|): it never overflows, which WGSL would leave undefined. */
-export const SIGMOID = /* wgsl */ `
-  fn sigmoid(x: vec4f) -> vec4f {
-    let e = exp(-abs(x));
-    return select(e, vec4f(1.0), x >= vec4f(0.0)) / (1.0 + e);
-  }`;
+import { groups, overVectors, SIGMOID } from "./elementwise.ts";
 
 /** gate, up [n] → out = gate · sigmoid(gate) · up. */
 export const swigluForward: Kernel<"n", "gate" | "up", "out", never> = defineKernel({

@@ -1,0 +1,47 @@
+import { describe, expect, test } from "vitest";
+import type { Tensor } from "@tunesmith/tensor";
+import { matmul, maxAbsError, seededIntegers, seededNormals, softmax } from "@tunesmith/testing";
+import { f32, i32, testDevice } from "../../../../tests/support/device.ts";
+import { bothModes, given, givenInts } from "../../../../tests/support/modes.ts";
+import { scoreTokens } from "./score-tokens.ts";
+
+const sizes: [tokens: number, vocab: number, dim: number][] = [
+  [1, 1, 1],
+  [63, 65, 7],
+  [150, 40, 9], // three chunks
+];
+describe.each([
+  { name: "default", facts: undefined, sizes },
+  { name: "portable", facts: { subgroups: false, immediates: false, software: false }, sizes: sizes.slice(2) },
+])("scoreTokens, $name", ({ facts, sizes }) => {
+  test.each(sizes)("%i tokens, vocabulary %i, dim %i", async (tokens, vocab, dim) => {
+    const [hidden, head] = [seededNormals(tokens * dim, 1), seededNormals(vocab * dim, 2)];
+    const targets = seededIntegers(tokens, 3, 0, vocab);
+    const outside = [-100, vocab, 2 ** 31 - 1, -(2 ** 31)];
+    if (tokens > 10) targets.set(outside, 5);
+    const inputs = {
+      hidden: given([tokens, dim], hidden),
+      head: given([vocab, dim], head),
+      targets: givenInts([tokens], targets),
+    };
+    const out = await bothModes(await testDevice(facts), inputs, (t) => ({
+      ...scoreTokens(t.hidden, t.head as Tensor<"f32">, { targets: t.targets as Tensor<"i32">, chunkRows: 64 }),
+    }));
+    const shares = softmax(matmul(hidden, head, { m: tokens, n: vocab, k: dim }, "NT"), vocab);
+    const logProbs = Array.from(targets, (id, t) => (id >= 0 && id < vocab ? Math.log(shares[t * vocab + id]!) : 0));
+    const entropy = Array.from(targets, (_, t) =>
+      shares.subarray(t * vocab, (t + 1) * vocab).reduce((sum, q) => sum - (q > 0 ? q * Math.log(q) : 0), 0),
+    );
+    expect(maxAbsError(out.logProbs, logProbs)).toBeLessThan(2e-5);
+    expect(maxAbsError(out.entropy, entropy)).toBeLessThan(2e-5);
+  });
+});
+
+test("scoreTokens names what does not fit", async () => {
+  const device = await testDevice();
+  const [hidden, head] = [f32(device, [2, 2], [1, 2, 3, 4]), f32(device, [1, 2], [1, 2])];
+  const targets = i32(device, [2], [0, 0]);
+  expect(() => scoreTokens(hidden, f32(device, [1, 1], [1]), { targets })).toThrow(/head/);
+  expect(() => scoreTokens(hidden, head, { targets: i32(device, [1], [0]) })).toThrow(/targets/);
+  expect(() => scoreTokens(hidden, head, { targets, chunkRows: 1 })).toThrow(/chunkRows/);
+});

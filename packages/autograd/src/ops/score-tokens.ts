@@ -1,0 +1,56 @@
+import { asWeight, empty, launch, matmul, ShapeError, Tensor, tokenScores, viewOf } from "@tunesmith/tensor";
+import type { Weight, WeightFormat } from "@tunesmith/tensor";
+import { defaultChunkRows } from "./chunk-rows.ts";
+
+/**
+ * Log-probability of each target and entropy of each distribution, for all positions, a chunk of logits at a time.
+ * Has no gradient: training goes through `linearCrossEntropy`.
+ *
+ * @param hidden - f32 `[tokens, dim]`, after the final norm
+ * @param head - `[vocab, dim]` in any format
+ * @param options.targets - i32 `[tokens]`: the id each position is to predict; −100 where none
+ * @param options.chunkRows - positions per chunk, a multiple of 64; default by memory, see `defaultChunkRows`
+ * @returns `logProbs` f32 `[tokens]`, 0 where the target is outside [0, vocab); `entropy` f32 `[tokens]`; both in nats
+ * @throws {@link ShapeError} if head or targets does not fit hidden, or chunkRows is no multiple of 64
+ */
+export function scoreTokens(
+  hidden: Tensor,
+  head: Weight | Tensor<WeightFormat>,
+  options: { targets: Tensor<"i32">; chunkRows?: number | undefined },
+): { logProbs: Tensor<"f32">; entropy: Tensor<"f32"> } {
+  const weight = head instanceof Tensor ? asWeight(head) : head;
+  const { targets } = options;
+  const { device } = hidden;
+  const [tokens = 0, dim = 0] = hidden.shape;
+  const vocab = weight.shape[0];
+  const chunkRows = options.chunkRows ?? defaultChunkRows(tokens, vocab, device.facts);
+  const check = (
+    arg: string,
+    received: readonly number[],
+    expected: readonly (number | string)[],
+    ok: boolean,
+  ): void => {
+    if (ok) return;
+    const because = `hidden is [${hidden.shape.join(", ")}]`;
+    throw new ShapeError({ op: "scoreTokens", arg, received, expected, because });
+  };
+  check("hidden", hidden.shape, ["tokens", "dim"], hidden.shape.length === 2);
+  check("head", weight.shape, [vocab, dim], weight.shape[1] === dim);
+  check("targets", targets.shape, [tokens], targets.shape.length === 1 && targets.size === tokens);
+  check("chunkRows", [chunkRows], ["a multiple of 64"], chunkRows > 0 && chunkRows % 64 === 0);
+
+  const logProbs = empty(device, [tokens]);
+  const entropy = empty(device, [tokens]);
+  for (let first = 0; first < tokens; first += chunkRows) {
+    const count = Math.min(chunkRows, tokens - first);
+    const logits = empty(device, [count, vocab]);
+    matmul({ layout: "nt", a: viewOf(hidden, first * dim, [count, dim]), b: weight, out: logits });
+    launch(tokenScores, {
+      params: { count, vocab, first },
+      reads: { logits, targets },
+      updates: { log_probs: logProbs, entropy },
+    });
+    logits.dispose();
+  }
+  return { logProbs, entropy };
+}
