@@ -21,3 +21,7 @@ export { gelu } from "./ops/gelu.ts";
 export { layerNorm } from "./ops/layer-norm.ts";
 export { meanSquaredError } from "./ops/mean-squared-error.ts";
 export { scoreTokens } from "./ops/score-tokens.ts";
+export { attention } from "./ops/attention.ts";
+export type { AttentionOptions, Segments } from "./ops/attention.ts";
+export { rope, ropeTables } from "./ops/rope.ts";
+export type { RopeOptions } from "./ops/rope.ts";

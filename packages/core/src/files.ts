@@ -28,6 +28,7 @@ export interface Files {
   /**
    * The path with every symbolic link in it resolved. Required wherever links can exist: without it nobody
    * can tell that a plain name leads out of its folder. Left out where there are none (browser, memory).
+   * @throws InputError `FILE_MISSING` if there is nothing at `path`
    */
   realPath?(path: string): Promise<string>;
 }

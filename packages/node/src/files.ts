@@ -1,13 +1,13 @@
 // `Files` on node:fs. Paths use the platform's separator.
 
 import { randomBytes } from "node:crypto";
-import { access, type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { access, type FileHandle, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Files, type FileSource, InputError } from "@tunesmith/core";
 
 /** Files of the local disk. */
 export function nodeFiles(): Files {
-  return { open: openFile, exists, list, writeAtomic, join };
+  return { open: openFile, exists, list, writeAtomic, join, realPath };
 }
 
 async function openFile(path: string): Promise<FileSource> {
@@ -69,6 +69,14 @@ async function exists(path: string): Promise<boolean> {
 async function list(path: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
+  } catch (cause) {
+    throw asInputError(cause, path);
+  }
+}
+
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
   } catch (cause) {
     throw asInputError(cause, path);
   }

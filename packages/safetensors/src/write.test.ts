@@ -26,7 +26,7 @@ describe("the reference implementation's bytes", () => {
       '"ok":{"dtype":"BOOL","shape":[1],"data_offsets":[24,25]}}';
     const length = new TextEncoder().encode(header).length;
     expect(length).toBe(0x1f0);
-    const data = "0500000000000000" + "0000803f" + "00004040" + "00000040" + "003c" + "0102" + "01";
+    const data = ["0500000000000000", "0000803f", "00004040", "00000040", "003c", "0102", "01"].join("");
     const expected = `f001000000000000${Buffer.from(header).toString("hex")}${data}`;
     const bytes = await written(
       [

@@ -40,3 +40,7 @@ export { dropoutMask } from "./kernels/dropout.ts";
 export { geluBackward, geluForward } from "./kernels/gelu.ts";
 export { layerNormBackwardWeight, layerNormBackwardX, layerNormForward } from "./kernels/layer-norm.ts";
 export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";
+export { attentionForward, headsPerLane } from "./kernels/attention-forward.ts";
+export { attentionBackwardKeyValue, attentionBackwardQuery, attentionStats } from "./kernels/attention-backward.ts";
+export { MAX_HEAD_DIM } from "./kernels/attention-tile.ts";
+export { ropeKernel } from "./kernels/rope.ts";

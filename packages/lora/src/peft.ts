@@ -1,0 +1,101 @@
+// The PEFT folder: adapter_config.json and adapter_model.safetensors. PEFT only warns about a misspelt tensor and then
+// runs the base model; here a missing, extra or mis-shaped tensor is an error.
+
+import type { Files } from "@tunesmith/core";
+import { nearest } from "@tunesmith/core";
+import { openSafetensors, toF32, writeSafetensors } from "@tunesmith/safetensors";
+import { loraShapes, peftNames } from "./adapter.ts";
+import type { LinearSizes, LoraAdapter, LoraConfig } from "./adapter.ts";
+import { LoraError } from "./errors.ts";
+import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
+import { resolveTargets } from "./targets.ts";
+
+/** An adapter read from a folder, its tensors still on the host. */
+export interface PeftAdapter {
+  readonly config: LoraConfig;
+  readonly baseModel: string | undefined;
+  readonly targets: readonly string[];
+  /** PEFT name → shape, in the model's order */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** PEFT name → f32 values */
+  readonly values: ReadonlyMap<string, Float32Array>;
+}
+
+/**
+ * Reads a PEFT folder against the linear layers of a model.
+ * @throws LoraError for an unsupported config or any tensor that is missing, unexpected or of another shape
+ */
+export async function readPeft(files: Files, folder: string, sizes: LinearSizes): Promise<PeftAdapter> {
+  const configPath = files.join(folder, "adapter_config.json");
+  const file = await files.open(configPath);
+  const text = await file.read(0, file.size).finally(() => file.close());
+  const { config, baseModel } = readPeftConfig(new TextDecoder("utf-8", { fatal: true }).decode(text), configPath);
+  const targets = resolveTargets(config.targetModules, sizes.keys());
+  const shapes = loraShapes(config, targets, sizes);
+
+  const path = files.join(folder, "adapter_model.safetensors");
+  const tensors = await openSafetensors(files, path);
+  try {
+    for (const name of tensors.tensors.keys()) {
+      if (shapes.has(name)) continue;
+      const near = nearest(name, shapes.keys());
+      throw new LoraError(
+        "ADAPTER_TENSOR_UNEXPECTED",
+        `${path}: tensor ${name} belongs to no target module of this model`,
+        {
+          path,
+          received: name,
+          fix: near ? `did you mean ${near}?` : "check that the adapter was trained on this model",
+        },
+      );
+    }
+    const values = new Map<string, Float32Array>();
+    for (const [name, shape] of shapes) {
+      const found = tensors.tensors.get(name);
+      if (!found)
+        throw new LoraError("ADAPTER_TENSOR_MISSING", `${path}: tensor ${name} is missing`, {
+          path,
+          expected: `${name} [${shape.join(", ")}]`,
+          fix: "check that the adapter was trained on this model",
+        });
+      const floating = ["F32", "F16", "BF16"].includes(found.dtype);
+      if (found.shape.join() !== shape.join() || !floating)
+        throw new LoraError(
+          "ADAPTER_TENSOR_MISMATCH",
+          `${path}: tensor ${name} is ${found.dtype} [${found.shape.join(", ")}], expected [${shape.join(", ")}] in F32, F16 or BF16`,
+          {
+            path,
+            received: `${found.dtype} [${found.shape.join(", ")}]`,
+            expected: `[${shape.join(", ")}]`,
+            fix: "check that the adapter was trained on this model, with the r of its config",
+          },
+        );
+      values.set(name, toF32(await tensors.read(name), found.dtype));
+    }
+    return { config, baseModel, targets, shapes, values };
+  } finally {
+    await tensors.close();
+  }
+}
+
+/** Writes an adapter as PEFT does: f32 tensors under PEFT's names, the tensors first, the config last. */
+export async function writePeft(files: Files, folder: string, adapter: LoraAdapter, baseModel: string): Promise<void> {
+  const tensors = new Map<string, { dtype: "F32"; shape: readonly number[]; data: Uint8Array }>();
+  for (const [path, { a, b }] of adapter.modules) {
+    const names = peftNames(path);
+    for (const [name, tensor] of [
+      [names.a, a],
+      [names.b, b],
+    ] as const) {
+      const values = (await tensor.read()) as Float32Array;
+      tensors.set(name, {
+        dtype: "F32",
+        shape: tensor.shape,
+        data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+      });
+    }
+  }
+  await writeSafetensors(files, files.join(folder, "adapter_model.safetensors"), tensors, new Map([["format", "pt"]]));
+  const text = writePeftConfig(adapter.config, [...adapter.modules.keys()], baseModel);
+  await files.writeAtomic(files.join(folder, "adapter_config.json"), [new TextEncoder().encode(text)]);
+}

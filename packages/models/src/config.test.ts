@@ -1,0 +1,118 @@
+import { parseStrictJson } from "@tunesmith/core";
+import { readdirSync, readFileSync, existsSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { goldenPath } from "../../../tests/support/goldens.ts";
+import { ARCHITECTURES, parseModelConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+
+const parse = (json: unknown): ModelConfig => parseModelConfig(parseStrictJson(JSON.stringify(json)), "config.json");
+const base = {
+  model_type: "llama",
+  vocab_size: 300,
+  hidden_size: 64,
+  intermediate_size: 112,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 128,
+  rms_norm_eps: 1e-5,
+  eos_token_id: [2, 5],
+};
+
+describe("parseModelConfig", () => {
+  const models = [
+    "llama-untied",
+    "llama-llama3rope-tied",
+    "llama-bf16",
+    "llama-sharded",
+    "mistral-swa",
+    "qwen2-tied",
+    "qwen2-fp16",
+    "qwen3-tied",
+  ];
+  test.each(models)("%s: both spellings of the file mean the same", (name) => {
+    const read = (file: string): ModelConfig =>
+      parseModelConfig(parseStrictJson(readFileSync(goldenPath("models", name, file), "utf8")), file);
+    expect(read("config.json")).toEqual(read("config.v5.json"));
+  });
+
+  test("windows: mistral's applies to every layer, qwen2's only when switched on, from its first layer", () => {
+    const qwen = { ...base, model_type: "qwen2", sliding_window: 4, max_window_layers: 1 };
+    expect(parse({ ...base, sliding_window: 8 }).windows).toEqual([undefined, undefined]);
+    expect(parse({ ...base, model_type: "mistral", sliding_window: 8 }).windows).toEqual([8, 8]);
+    expect(parse({ ...base, model_type: "mistral", sliding_window: null }).windows).toEqual([undefined, undefined]);
+    expect(parse({ ...base, model_type: "mistral" }).windows).toEqual([4096, 4096]);
+    expect(parse({ ...qwen, use_sliding_window: false }).windows).toEqual([undefined, undefined]);
+    expect(parse({ ...qwen, use_sliding_window: true }).windows).toEqual([undefined, 4]);
+  });
+
+  test("head_dim, biases and end tokens", () => {
+    expect(parse(base)).toMatchObject({
+      headDim: 16,
+      qkvBias: false,
+      outputBias: false,
+      mlpBias: false,
+      eosTokenIds: [2, 5],
+      tiedHead: false,
+    });
+    expect(parse({ ...base, attention_bias: true, mlp_bias: true })).toMatchObject({
+      qkvBias: true,
+      outputBias: true,
+      mlpBias: true,
+    });
+    expect(parse({ ...base, model_type: "qwen2" })).toMatchObject({ qkvBias: true, outputBias: false });
+    expect(parse({ ...base, model_type: "qwen3", head_dim: 32 })).toMatchObject({
+      headDim: 32,
+      qkNorm: true,
+      qkvBias: false,
+    });
+  });
+
+  test.each([
+    [{ model_type: "gemma2" }, /model_type "gemma2"/],
+    [{ model_type: "bert" }, /not a decoder-only/],
+    [{ hidden_act: "gelu" }, /hidden_act "gelu"/],
+    [{ rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_type "yarn"/],
+    [{ quantization_config: { quant_method: "gptq" } }, /quantized/],
+  ])("%j is refused by name", (change, message) => {
+    expect(() => parse({ ...base, ...change })).toThrow(expect.objectContaining({ code: "ARCHITECTURE_UNSUPPORTED" }));
+    expect(() => parse({ ...base, ...change })).toThrow(message);
+  });
+
+  test.each([
+    [{ hidden_size: 0 }, /hidden_size is 0/],
+    [{ hidden_size: "64" }, /hidden_size is "64"/],
+    [{ num_key_value_heads: 3 }, /divisor of num_attention_heads/],
+    [{ head_dim: 7 }, /even/],
+    [{ rms_norm_eps: -1 }, /rms_norm_eps/],
+    [{ vocab_size: null }, /vocab_size is missing/],
+    [{ eos_token_id: "x" }, /eos_token_id/],
+    [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, /rope_scaling.low_freq_factor is missing/],
+  ])("%j is invalid", (change, message) => {
+    expect(() => parse({ ...base, ...change })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+    expect(() => parse({ ...base, ...change })).toThrow(message);
+  });
+
+  test("real and malformed files from elsewhere: parsed, or a typed error", ({ skip }) => {
+    const folder = new URL("../../../../shared/fixtures/models/configs_mlxd/", import.meta.url);
+    if (!existsSync(folder)) skip("the optional folder ../shared/fixtures is not there");
+    const codes = new Map<string, number>();
+    for (const name of readdirSync(folder)) {
+      try {
+        const config = parseModelConfig(
+          parseStrictJson(readFileSync(new URL(name, folder), "utf8"), { path: name }),
+          name,
+        );
+        expect(ARCHITECTURES).toContain(config.architecture);
+        codes.set("ok", (codes.get("ok") ?? 0) + 1);
+      } catch (error) {
+        const { code } = error as { code?: string };
+        expect(["CONFIG_INVALID", "ARCHITECTURE_UNSUPPORTED", "JSON_INVALID"], `${name}: ${String(error)}`).toContain(
+          code,
+        );
+        codes.set(code!, (codes.get(code!) ?? 0) + 1);
+      }
+    }
+    expect([...codes.keys()].sort()).toEqual(["ARCHITECTURE_UNSUPPORTED", "CONFIG_INVALID", "JSON_INVALID", "ok"]);
+  });
+});

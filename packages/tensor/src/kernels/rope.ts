@@ -1,0 +1,48 @@
+// Rotary position embedding in the half-split layout of Hugging Face's Llama (rotate_half). Angles come as tables of
+// cosines and sines made on the host in float64: sin and cos of large angles are loose on GPUs.
+
+import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
+import type { Kernel, Spec } from "../kernel.ts";
+
+const LANES = 64;
+
+const element = (spec: Spec): "f32" | "vec4f" => (spec["vectors"] === true ? "vec4f" : "f32");
+
+/**
+ * x [tokens, heads, 2·half], positions [tokens], cos, sin [table_rows, half] → y like x:
+ * (y₁, y₂) = (c·x₁ − d·s·x₂, c·x₂ + d·s·x₁) for the halves of each head. `direction` d is 1, or −1 for the transpose,
+ * which is the backward. Positions outside the table are clamped to it. Spec: vectors, true where four divides half;
+ * `width` is half counted in elements of the binding.
+ */
+export const ropeKernel: Kernel<
+  "tokens" | "heads" | "width" | "table_rows" | "direction",
+  "x" | "positions" | "cosines" | "sines",
+  "y",
+  never
+> = defineKernel({
+  label: "rope",
+  params: { tokens: "u32", heads: "u32", width: "u32", table_rows: "u32", direction: "f32" },
+  reads: { x: element, positions: "i32", cosines: element, sines: element },
+  writes: { y: element },
+  workgroups: ({ tokens, width }) => Math.ceil((tokens * width) / LANES),
+  wgsl: () => /* wgsl */ `
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let index = group * ${LANES}u + lane;
+      let token = index / p.width;
+      if (token >= p.tokens) { return; }
+      let i = index - token * p.width;
+      let position = u32(clamp(positions[token], 0, i32(p.table_rows) - 1));
+      let c = cosines[position * p.width + i];
+      let s = sines[position * p.width + i] * p.direction;
+      // one angle serves all heads
+      for (var head = 0u; head < p.heads; head++) {
+        let first = (token * p.heads + head) * 2u * p.width + i;
+        let a = x[first];
+        let b = x[first + p.width];
+        y[first] = a * c - b * s;
+        y[first + p.width] = b * c + a * s;
+      }
+    }`,
+});
