@@ -3,6 +3,7 @@ import {
   clipFactor,
   dotPartials,
   empty,
+  fill,
   launch,
   partialCount,
   ShapeError,
@@ -82,6 +83,8 @@ export function adamwStep(
   const { device } = store;
   const count = store.shards.reduce((n, s) => n + partialCount(s.gradients.size), 0);
   const partials = empty(device, [count]);
+  // each shard writes its part only, and debug mode looks at the whole after each
+  if (store.shards.length > 1) launch(fill, { params: { n: count, value: 0 }, reads: {}, writes: { out: partials } });
   let first = 0;
   for (const { gradients } of store.shards) {
     launch(dotPartials, {

@@ -5,8 +5,8 @@ import type { Device } from "./device.ts";
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "./kernel.ts";
 import type { Kernel } from "./kernel.ts";
 import { launch } from "./launch.ts";
-import { state } from "./tensor.ts";
-import type { Tensor } from "./tensor.ts";
+import type { Indirect } from "./launch.ts";
+import { state, Tensor } from "./tensor.ts";
 
 const NONE = 0xffffffff;
 const ELEMENTS_PER_LANE = 16;
@@ -43,12 +43,21 @@ export class FiniteCheck {
     });
   }
 
-  /** Scans the outputs of a launch that was just made. */
-  after(label: string, outputs: ReadonlyMap<string, Tensor>): void {
+  /**
+   * Scans the outputs of a launch that was just made. Where data decided whether it ran at all it decides on the scan
+   * too: outputs of what did not run hold anything. Counts that only fit that launch cannot, so nothing is scanned.
+   */
+  after(label: string, outputs: ReadonlyMap<string, Tensor>, indirect: Indirect | undefined): void {
+    if (indirect instanceof Tensor) return;
     for (const [name, x] of outputs) {
       if (x.dtype !== "f32") continue;
       const number = this.#names.push(`${label} → ${name} [${x.shape.join(", ")}]`) - 1;
-      launch(findNonFinite, { params: { n: x.size, number }, reads: { x }, updates: { first_bad: this.#firstBad } });
+      launch(findNonFinite, {
+        params: { n: x.size, number },
+        reads: { x },
+        updates: { first_bad: this.#firstBad },
+        indirect,
+      });
     }
   }
 

@@ -77,7 +77,11 @@ export function launch<P extends string, R extends string, W extends string, U e
   if (device.recorder) device.recorder.launches.push(record);
   else device.eager.run(record);
   if (device.finite && !FiniteCheck.isScan(erased))
-    device.finite.after(variant.label, new Map(Object.entries<Tensor>({ ...args.writes, ...args.updates })));
+    device.finite.after(
+      variant.label,
+      new Map(Object.entries<Tensor>({ ...args.writes, ...args.updates })),
+      args.indirect,
+    );
 }
 
 /** One dimension while it fits, else two that cover it. */

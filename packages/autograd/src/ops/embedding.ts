@@ -1,7 +1,6 @@
 import {
   asWeight,
   empty,
-  fill,
   gatherRows,
   gatherRowsInto,
   launch,
@@ -12,6 +11,7 @@ import {
 } from "@tunesmith/tensor";
 import type { Weight, WeightFormat } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
+import { filled } from "./filled.ts";
 
 /**
  * Rows of a table by token id.
@@ -56,7 +56,7 @@ export function embedding(table: Weight | Tensor<WeightFormat>, ids: Tensor<"i32
     return weight.shards.map(({ tensor, firstRow, rows }, i) => {
       const want = wants[i];
       if (!want) return undefined;
-      const sum = want === true ? zeros(tensor) : want;
+      const sum = want === true ? filled(device, tensor.shape, 0) : want;
       launch(scatterAddRows, {
         params: { count, dim, first_row: firstRow, rows },
         reads: { source: dout!, ids, order },
@@ -65,11 +65,5 @@ export function embedding(table: Weight | Tensor<WeightFormat>, ids: Tensor<"i32
       return want === true ? sum : undefined;
     });
   });
-  return out;
-}
-
-function zeros(like: Tensor): Tensor {
-  const out = empty(like.device, like.shape);
-  launch(fill, { params: { n: like.size, value: 0 }, reads: {}, writes: { out } });
   return out;
 }

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
+import { openDevice } from "@tunesmith/node";
 import { record, state, upload } from "@tunesmith/tensor";
 import type { Device, Tensor } from "@tunesmith/tensor";
 import {
@@ -282,6 +283,28 @@ describe("linearCrossEntropy", () => {
       expect(relativeMaxError(out["dHidden"]!, gradients64(q, dim).dHidden, 1)).toBeLessThan(1e-5);
     }
     program.dispose();
+  });
+
+  test("debug mode does not look at what an empty chunk left unwritten", async () => {
+    const debug = await openDevice({ debug: true, poison: true });
+    const q = problem(tokens, vocab, dim, (t) => t < 10); // the second and third chunk are empty
+    const hidden = trainable(f32(debug, [tokens, dim], q.hidden));
+    const { loss } = linearCrossEntropy(hidden, f32(debug, [vocab, dim], q.head), {
+      targets: i32(debug, [tokens], q.targets),
+      weights: f32(debug, [tokens], q.weights),
+      rows: i32(debug, [tokens], q.rows),
+      chunkRows: 64,
+    });
+    gradients(loss, f32(debug, [1], [1]), [hidden]);
+    expect(await debug.finite!.first()).toBeUndefined();
+    q.hidden[0] = NaN;
+    linearCrossEntropy(f32(debug, [tokens, dim], q.hidden), f32(debug, [vocab, dim], q.head), {
+      targets: i32(debug, [tokens], q.targets),
+      weights: f32(debug, [tokens], q.weights),
+      rows: i32(debug, [tokens], q.rows),
+      chunkRows: 64,
+    });
+    expect(await debug.finite!.first()).toMatch(/^gather_rows.* → out/);
   });
 
   test("large logits do not overflow", async () => {

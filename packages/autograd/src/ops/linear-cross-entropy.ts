@@ -4,7 +4,6 @@ import {
   crossEntropyRows,
   dotPartials,
   empty,
-  fill,
   gatherRows,
   launch,
   matmul,
@@ -16,9 +15,10 @@ import {
   Tensor,
   viewOf,
 } from "@tunesmith/tensor";
-import type { Device, Indirect, Weight, WeightFormat } from "@tunesmith/tensor";
+import type { Indirect, Weight, WeightFormat } from "@tunesmith/tensor";
 import { differentiable, isTracked } from "../tape.ts";
 import { defaultChunkRows } from "./chunk-rows.ts";
+import { filled } from "./filled.ts";
 
 export interface CrossEntropyTargets {
   /** i32 `[tokens]`: the id each position is to predict (labels already shifted); −100 where none */
@@ -194,12 +194,6 @@ function weightedSum(values: Tensor, weights: Tensor): Tensor<"f32"> {
     writes: { out: sum },
   });
   return sum;
-}
-
-function filled(device: Device, shape: readonly number[], value: number): Tensor<"f32"> {
-  const out = empty(device, shape);
-  launch(fill, { params: { n: out.size, value }, reads: {}, writes: { out } });
-  return out;
 }
 
 function checkShapes(hidden: Tensor, head: Weight, options: CrossEntropyTargets): void {

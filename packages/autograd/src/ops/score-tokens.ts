@@ -1,6 +1,7 @@
 import { asWeight, empty, launch, matmul, ShapeError, Tensor, tokenScores, viewOf } from "@tunesmith/tensor";
 import type { Weight, WeightFormat } from "@tunesmith/tensor";
 import { defaultChunkRows } from "./chunk-rows.ts";
+import { filled } from "./filled.ts";
 
 /**
  * Log-probability of each target and entropy of each distribution, for all positions, a chunk of logits at a time.
@@ -39,8 +40,8 @@ export function scoreTokens(
   check("targets", targets.shape, [tokens], targets.shape.length === 1 && targets.size === tokens);
   check("chunkRows", [chunkRows], ["a multiple of 64"], chunkRows > 0 && chunkRows % 64 === 0);
 
-  const logProbs = empty(device, [tokens]);
-  const entropy = empty(device, [tokens]);
+  const logProbs = filled(device, [tokens], 0);
+  const entropy = filled(device, [tokens], 0);
   for (let first = 0; first < tokens; first += chunkRows) {
     const count = Math.min(chunkRows, tokens - first);
     const logits = empty(device, [count, vocab]);

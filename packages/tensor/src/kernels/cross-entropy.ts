@@ -69,8 +69,8 @@ const GRADIENT = (lanes: number): string => /* wgsl */ `
       }`;
 
 /**
- * logits [count, vocab] of the tokens `first …`, targets [tokens] → for each of them log_probs = log p(target), 0 where
- * the target is not in [0, vocab), and entropy = −Σ p log p, in nats.
+ * logits [count, vocab] of the tokens `first …`, targets [tokens] → for each of them entropy = −Σ p log p and, where the
+ * target is in [0, vocab), log_probs = log p(target), in nats.
  */
 export const tokenScores: Kernel<"count" | "vocab" | "first", "logits" | "targets", never, "log_probs" | "entropy"> =
   defineKernel({
@@ -94,7 +94,6 @@ export const tokenScores: Kernel<"count" | "vocab" | "first", "logits" | "target
       let target_id = targets[token];
       let log_sum = log(total);
       entropy[token] = log_sum - total_moment / total;
-      log_probs[token] = 0.0;
       if (target_id >= 0 && target_id < i32(p.vocab)) {
         log_probs[token] = logits[start + u32(target_id)] - top - log_sum;
       }
