@@ -1,7 +1,7 @@
 // `Files` on node:fs. Paths use the platform's separator.
 
 import { randomBytes } from "node:crypto";
-import { access, type FileHandle, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { access, type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Files, type FileSource, InputError } from "@tunesmith/core";
 
@@ -82,9 +82,11 @@ async function realPath(path: string): Promise<string> {
   }
 }
 
-/** Readers see the old file or the new one, never a part: write beside, sync, rename, sync the folder. */
+// Readers see the old file or the new one, never a part: write beside, sync, rename, sync the folder. Missing folders
+// are made.
 async function writeAtomic(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
   const folder = dirname(path);
+  await mkdir(folder, { recursive: true });
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     const handle = await open(temporary, "wx");

@@ -189,9 +189,10 @@ class PythonInterpreter extends LibraryInterpreter {
     }
   }
 
-  /** Strings are walked by character, dicts with integer keys by integer. */
+  /** Strings are walked by character, dicts with integer keys by integer, undefined not at all. */
   #iterable(value: Value): Value {
     if (value.type === "StringValue") return valueOf([...(value.value as string)]);
+    if (value.type === "UndefinedValue") return valueOf([]);
     if (this.#integerKeys.has(value)) return valueOf([...(value.value as Map<string, Value>).keys()].map(Number));
     return value;
   }
@@ -243,6 +244,8 @@ class PythonInterpreter extends LibraryInterpreter {
       if (this.#markup.has(operand)) this.#markup.add(trimmed);
       return trimmed;
     }
+    if (name === "length" && operand.type === "UndefinedValue") return valueOf(0);
+    if (name === "list" && operand.type === "UndefinedValue") return valueOf([]);
     if (name === "length" && operand.type === "StringValue") return valueOf([...(operand.value as string)].length);
     if (name === "capitalize" && operand.type === "StringValue") return valueOf(capitalize(operand.value as string));
     if ((name === "min" || name === "max") && !called && operand.type === "ArrayValue")

@@ -2,13 +2,17 @@ import type { JsonObject, JsonValue } from "@tunesmith/core";
 import { arrayOf, checkColumns, failRow, preview, required, type RowAt, taskOf } from "./columns.ts";
 import type { TokensRow } from "./row.ts";
 
-function integers(
-  value: JsonValue,
-  at: RowAt,
-  what: string,
-  range: { min: number; max: number; also?: number },
-): Int32Array {
-  return Int32Array.from(arrayOf(value, at, `\`${what}\``), (entry, i) => {
+/** What an entry may be; some writers put true and false into masks. */
+interface Range {
+  readonly min: number;
+  readonly max: number;
+  readonly also?: number;
+  readonly booleans?: boolean;
+}
+
+function integers(value: JsonValue, at: RowAt, what: string, range: Range): Int32Array {
+  return Int32Array.from(arrayOf(value, at, `\`${what}\``), (raw, i) => {
+    const entry = range.booleans === true && typeof raw === "boolean" ? Number(raw) : raw;
     if (Number.isInteger(entry)) {
       const n = entry as number;
       if ((n >= range.min && n <= range.max) || n === range.also) return n;
@@ -26,10 +30,10 @@ function integers(
  */
 export function readTokens(row: JsonObject, at: RowAt): TokensRow {
   checkColumns(row, ["input_ids", "labels", "attention_mask", "position_ids", "task"], at, "a `tokens` row");
-  const id = { min: 0, max: 2 ** 31 - 1 };
+  const id: Range = { min: 0, max: 2 ** 31 - 1 };
   const inputIds = integers(required(row, "input_ids", at, "a `tokens` row"), at, "input_ids", id);
   if (inputIds.length === 0) failRow("VALUE_INVALID", at, "`input_ids` is empty", { expected: "at least one id" });
-  const beside = (key: string, range: { min: number; max: number; also?: number }): Int32Array | undefined => {
+  const beside = (key: string, range: Range): Int32Array | undefined => {
     const value = row.get(key);
     if (value === undefined || value === null) return undefined;
     const array = integers(value, at, key, range);
@@ -42,7 +46,7 @@ export function readTokens(row: JsonObject, at: RowAt): TokensRow {
     return array;
   };
   const labels = beside("labels", { ...id, also: -100 });
-  const attentionMask = beside("attention_mask", { min: 0, max: 1 });
+  const attentionMask = beside("attention_mask", { min: 0, max: 1, booleans: true });
   const positionIds = beside("position_ids", id);
   return {
     kind: "tokens",

@@ -21,13 +21,14 @@ export interface WeightedSpan {
  * @returns [T] weights, 0 = not trained
  */
 export function labelWeights(text: string, encoding: Encoding, spans: readonly WeightedSpan[]): Float32Array {
-  const { ids, starts, ends } = encoding;
+  const { ids, starts } = encoding;
   const weights = new Float32Array(ids.length);
   const sorted = spans.filter(({ start, end, weight }) => end > start && weight > 0).sort((a, b) => a.start - b.start);
+  const covered = withMarks(text, encoding);
   let first = 0; // spans before it end before every later token starts
   for (let t = 0; t < ids.length; t++) {
     const start = starts[t]!;
-    const end = withMarks(text, start, ends[t]!, starts[t + 1]);
+    const end = covered[t]!;
     while (first < sorted.length && sorted[first]!.end <= start) first++;
     for (let s = first; s < sorted.length && sorted[s]!.start < Math.max(end, start + 1); s++) {
       const span = sorted[s]!;
@@ -37,8 +38,15 @@ export function labelWeights(text: string, encoding: Encoding, spans: readonly W
   return weights;
 }
 
-function withMarks(text: string, start: number, end: number, nextStart: number | undefined): number {
-  if (end === start || end >= (nextStart ?? text.length)) return end;
-  const gap = text.slice(end, nextStart ?? text.length);
-  return end + /^\p{Mark}*/u.exec(gap)![0].length;
+/** Ends of tokens, combining marks that no token spans included. Several tokens of one character share them. */
+function withMarks(text: string, { starts, ends }: Encoding): Int32Array {
+  const out = ends.slice();
+  let next = text.length; // start of the first token further right
+  for (let t = ends.length - 1; t >= 0; t--) {
+    const [start, end] = [starts[t]!, ends[t]!];
+    const following = starts[t + 1];
+    if (following !== undefined && following > start) next = following;
+    if (end > start && end < next) out[t] = end + /^\p{Mark}*/u.exec(text.slice(end, next))![0].length;
+  }
+  return out;
 }

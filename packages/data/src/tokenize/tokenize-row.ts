@@ -54,7 +54,7 @@ export async function tokenizeRow(row: Row, at: RowAt, options: TokenizeOptions)
   if (row.kind === "text") return cutText(await tokenizeText(row, at, options), options.maxLength);
   const whole =
     row.kind === "tokens"
-      ? readyTokens(row)
+      ? readyTokens(row, at, options)
       : row.kind === "completion"
         ? await tokenizeCompletion(row, at, options)
         : await tokenizeConversation(row, at, options);
@@ -192,10 +192,11 @@ function withPlace<T>(at: RowAt, run: () => T): T {
 }
 
 /** Labels were made elsewhere and are used as they are; padding is never a target and never predicts one. */
-function readyTokens(row: TokensRow): Piece {
+function readyTokens(row: TokensRow, at: RowAt, { tokenizer }: TokenizeOptions): Piece {
   const { inputIds, labels, positionIds } = row;
   const length = inputIds.length;
   const segments = segmentsOf(row);
+  checkBos(segments === undefined ? inputIds : inputIds.filter((_, t) => segments[t]! >= 0), at, tokenizer);
   const segment = (t: number): number => (segments === undefined ? 0 : segments[t]!);
   const targets = new Int32Array(length).fill(IGNORED);
   const targetWeights = new Float32Array(length);
