@@ -265,6 +265,7 @@ describe("linearCrossEntropy", () => {
     expect(new Set(plain)).toEqual(
       new Set(["fill", "chunk_groups", "dot_partials", "sum_partials", "scale_by_scalar"]),
     );
+    expect(program.plan.slots[0]).toBe(4 * 64 * vocab); // the largest buffer: one chunk of logits
     for (const count of [130, 64, 65, 1, 0]) {
       const q = problem(tokens, vocab, dim, (t) => t < count);
       const out = await program
