@@ -39,6 +39,13 @@ function command<F extends FlagName>(
 }
 
 export const COMMANDS = {
+  inspect: command({
+    summary: "what training will see: rows coloured by mask, what is trained and lost, steps",
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--rows N] [--html FILE]"],
+    positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
+    flags: ["set", "rows", "html"],
+    load: () => import("./commands/inspect.ts"),
+  }),
   render: command({
     summary: "conversations through a chat template, with the characters an assistant wrote",
     usage: ["--chat-template PATH (--messages FILE | --batch FILE.jsonl) [--add-generation-prompt]"],
@@ -71,7 +78,6 @@ export const LATER_COMMANDS: readonly string[] = [
   "generate",
   "chat",
   "logprobs",
-  "inspect",
   "plan",
   "quantize",
   "merge",

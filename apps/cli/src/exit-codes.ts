@@ -5,6 +5,8 @@
 import { isTunesmithError } from "@tunesmith/core";
 import type { InputErrorCode } from "@tunesmith/core";
 import type { DataErrorCode } from "@tunesmith/data";
+import type { LoraErrorCode } from "@tunesmith/lora";
+import type { ModelErrorCode } from "@tunesmith/models";
 import type { NodeErrorCode } from "@tunesmith/node";
 import type { OptimErrorCode } from "@tunesmith/optim";
 import type { SafetensorsErrorCode } from "@tunesmith/safetensors";
@@ -12,7 +14,13 @@ import type { TensorErrorCode } from "@tunesmith/tensor";
 import type { CliErrorCode } from "./errors.ts";
 
 /** Codes of packages whose every failure is bad input. */
-type InputCode = InputErrorCode | DataErrorCode | SafetensorsErrorCode | Exclude<CliErrorCode, "DAWN_UNLOADABLE">;
+type InputCode =
+  | InputErrorCode
+  | DataErrorCode
+  | SafetensorsErrorCode
+  | ModelErrorCode
+  | LoraErrorCode
+  | Exclude<CliErrorCode, "DAWN_UNLOADABLE">;
 
 /** Every code a typed error may carry. `INTERRUPTED` ends with 128 + the signal's number instead of 2. */
 export type ErrorCode = InputCode | "BUG" | TensorErrorCode | OptimErrorCode | NodeErrorCode | CliErrorCode;

@@ -66,6 +66,7 @@ export const FLAGS = {
   seed: { type: "integer", value: "S", min: 0, help: "seed of the sampling; default 0" },
 
   rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },
+  html: { type: "string", value: "FILE", help: "also write the samples and the report as one HTML page" },
   batch: { type: "string", value: "FILE.jsonl", help: "render one conversation per line" },
   "add-generation-prompt": { type: "boolean", help: "end with the header of the assistant's turn" },
 } as const satisfies Readonly<Record<string, FlagSpec>>;

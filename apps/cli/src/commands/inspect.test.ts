@@ -1,0 +1,102 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { folderWith, runCli } from "../../../../tests/support/cli.ts";
+import { modelFolder } from "../../../../tests/support/model-folder.ts";
+
+const QA = Array.from({ length: 10 }, (_, i) => JSON.stringify({ prompt: `Q${i}:`, completion: "ok" })).join("\n");
+const CHAT = JSON.stringify({
+  messages: [
+    { role: "user", content: "hi" },
+    { role: "assistant", content: "yes <b>" },
+    { role: "user", content: "so" },
+    { role: "assistant", content: "no" },
+  ],
+});
+
+function folder(data: string, rest = ""): string {
+  return folderWith({
+    ...modelFolder("model"),
+    "run.yaml": `model: model\noutput: runs/x\ndata:\n${data}${rest}`,
+    "qa.jsonl": QA,
+    "chat.jsonl": CHAT,
+  });
+}
+
+describe("inspect", () => {
+  test("shows which tokens are trained, and counts them", async () => {
+    const cwd = folder("  train: [{path: qa.jsonl}]\n", "train: {batch_size: 4, epochs: 2}\n");
+    const result = await runCli(["inspect", "run.yaml", "--rows", "1", "--json"], { cwd });
+    expect(result.exitCode).toBe(0);
+    expect(result.document()).toMatchObject({
+      samples: [
+        {
+          task: "qa",
+          row: 0,
+          tokens: 6,
+          targets: 3,
+          segments: [
+            { text: "Q0:", trained: false, tokens: 3 },
+            { text: "ok</s>", trained: true, tokens: 3 },
+          ],
+        },
+      ],
+      mask_report: {
+        format_version: 1,
+        max_length: 128,
+        longest: 6,
+        examples: 10,
+        tokens: 60,
+        targets: 30,
+        target_share: 0.5,
+        lost: { rows: 0, of_rows: 10, tokens: 0, of_tokens: 60, share: 0 },
+        tasks: { qa: { examples: 10, tokens: 60, targets: 30, example_share: 1 } },
+      },
+      objective: "token_mean",
+      steps: 6, // ceil(10 / 4) windows in each of two epochs
+      steps_per_epoch: 3,
+      eval_rows: 0,
+    });
+  });
+
+  test("every assistant turn of a conversation is trained, and train_on: last only the last", async () => {
+    const cwd = folder("  train: [{path: chat.jsonl}]\n");
+    const trained = async (...args: string[]): Promise<string[]> => {
+      const { document } = await runCli(["inspect", "run.yaml", "--json", ...args], { cwd });
+      const [sample] = document()["samples"] as { segments: { text: string; trained: boolean }[] }[];
+      return sample!.segments.filter((segment) => segment.trained).map((segment) => segment.text);
+    };
+    expect(await trained()).toEqual(["yes <b></s>", "no</s>"]);
+    expect(await trained("--set", "data.train_on=last")).toEqual(["no</s>"]);
+  });
+
+  test("counts shares per task, in rows and in targets; loss weights make the objective task_mean", async () => {
+    const cwd = folder("  train: [{path: qa.jsonl, loss_weight: 2}, {path: chat.jsonl}]\n");
+    const document = (await runCli(["inspect", "run.yaml", "--json"], { cwd })).document();
+    expect(document["objective"]).toBe("task_mean");
+    const { tasks } = document["mask_report"] as {
+      tasks: Record<string, { example_share: number; target_share: number }>;
+    };
+    expect(tasks["qa"]!.example_share).toBeCloseTo(10 / 11);
+    expect(tasks["qa"]!.target_share).toBeCloseTo(30 / (30 + 8 + 3)); // "yes <b></s>" is 8 tokens, "no</s>" 3
+  });
+
+  test("holds rows back for evaluation", async () => {
+    const cwd = folder("  train: [{path: qa.jsonl}]\n  eval_split: 0.2\n  test: [{path: chat.jsonl}]\n");
+    const document = (await runCli(["inspect", "run.yaml", "--json"], { cwd })).document();
+    expect(document).toMatchObject({ eval_rows: 2, test_rows: 1, mask_report: { examples: 8 } });
+  });
+
+  test("--html writes a page in which the rows' own markup is text", async () => {
+    const cwd = folder("  train: [{path: chat.jsonl}]\n");
+    await runCli(["inspect", "run.yaml", "--html", "out.html"], { cwd });
+    expect(readFileSync(join(cwd, "out.html"), "utf8")).toContain("<mark>yes &lt;b&gt;&lt;/s&gt;</mark>");
+  });
+
+  test("a length the model cannot take is told at its key", async () => {
+    const cwd = folder("  train: [{path: qa.jsonl}]\n  max_length: 129\n");
+    const result = await runCli(["inspect", "run.yaml", "--json"], { cwd });
+    expect(result.exitCode).toBe(2);
+    expect(result.document().error).toMatchObject({ code: "CONFIG_CONFLICT", line: 5, expected: "at most 128" });
+  });
+});

@@ -1,0 +1,114 @@
+// What training will see: rendered rows coloured by mask, what is trained and lost, and how long it will take in steps.
+
+import { resolve } from "node:path";
+import type { Example, Tokenizer } from "@tunesmith/data";
+import { IGNORED } from "@tunesmith/data";
+import { nodeFiles } from "@tunesmith/node";
+import { loadConfig } from "../config/load.ts";
+import type { Context, Outcome } from "../context.ts";
+import type { Options } from "../flags.ts";
+import { inspectHtml } from "../inspect-html.ts";
+import { loadRunData, maskReport } from "../run-data.ts";
+
+/** A run of tokens that are all trained or all context. */
+export interface Segment {
+  readonly text: string;
+  readonly trained: boolean;
+  readonly tokens: number;
+}
+
+/** One training example as text. */
+export interface Sample {
+  readonly task: string;
+  /** which row of the dataset, from 0, over all files */
+  readonly row: number;
+  readonly tokens: number;
+  readonly targets: number;
+  readonly segments: readonly Segment[];
+}
+
+const DEFAULT_ROWS = 3;
+
+export async function run(
+  [path]: readonly string[],
+  options: Options<"set" | "rows" | "html">,
+  context: Context,
+): Promise<Outcome> {
+  const files = nodeFiles();
+  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const data = await loadRunData(loaded, { files, now: new Date() });
+  const samples: Sample[] = [];
+  for (const example of data.train.slice(0, options.rows ?? DEFAULT_ROWS))
+    samples.push(await sampleOf(example, data.tokenizer));
+  const report = maskReport(data);
+  const { totalSteps, stepsPerEpoch } = data.schedule;
+  const document = {
+    samples,
+    mask_report: report,
+    gates: { max_lost: { limit: 0.05, value: report.lost.share, ok: true } }, // a share beyond it has thrown
+    objective: data.objective,
+    steps: totalSteps,
+    steps_per_epoch: stepsPerEpoch,
+    eval_rows: data.evaluation?.length ?? 0,
+    test_rows: data.test?.length ?? 0,
+  };
+  if (options.html !== undefined) {
+    const html = inspectHtml(samples, report);
+    await files.writeAtomic(resolve(context.cwd, options.html), [new TextEncoder().encode(html)]);
+  }
+  return { document, text: textOf(document) };
+}
+
+/** Token t is trained where position t − 1 has a target: targets were shifted when the row was tokenized. */
+async function sampleOf(example: Example, tokenizer: Tokenizer): Promise<Sample> {
+  const { inputIds, targets, task, row } = example;
+  const segments: Segment[] = [];
+  let from = 0;
+  for (let t = 1; t <= inputIds.length; t++) {
+    const trained = isTrained(targets, from);
+    if (t < inputIds.length && isTrained(targets, t) === trained) continue;
+    const text = await tokenizer.decode(inputIds.subarray(from, t), { skipSpecialTokens: false });
+    segments.push({ text, trained, tokens: t - from });
+    from = t;
+  }
+  const trainedTokens = segments.filter((s) => s.trained).reduce((sum, s) => sum + s.tokens, 0);
+  return { task, row, tokens: inputIds.length, targets: trainedTokens, segments };
+}
+
+function isTrained(targets: Int32Array, t: number): boolean {
+  return t > 0 && targets[t - 1] !== IGNORED;
+}
+
+const GREEN = "\u001b[32m";
+const PLAIN = "\u001b[0m";
+
+function textOf(document: {
+  samples: readonly Sample[];
+  mask_report: ReturnType<typeof maskReport>;
+  objective: string;
+  steps: number;
+  steps_per_epoch: number;
+  eval_rows: number;
+  test_rows: number;
+}): string {
+  const { samples, mask_report: report, objective, steps } = document;
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const shown = samples.map(
+    (sample) =>
+      `row ${sample.row}, task ${sample.task}, ${sample.targets} of ${sample.tokens} tokens trained (green)\n${sample.segments
+        .map(({ text, trained }) => (trained ? `${GREEN}${text}${PLAIN}` : text))
+        .join("")}\n`,
+  );
+  const tasks = Object.entries(report.tasks).map(
+    ([name, task]) =>
+      `  ${name}: ${task.examples} examples (${percent(task.example_share)}), ${task.tokens} tokens (${percent(task.token_share)}), ${task.targets} targets (${percent(task.target_share)})`,
+  );
+  return [
+    ...shown,
+    `${report.examples} examples, ${report.tokens} tokens, of which ${percent(report.target_share)} are trained; longest ${report.longest} of ${report.max_length}`,
+    ...tasks,
+    `lost: ${report.lost.rows} of ${report.lost.of_rows} rows, ${report.lost.tokens} of ${report.lost.of_tokens} tokens`,
+    `${document.eval_rows} rows for evaluation, ${document.test_rows} for the test at the end`,
+    `${steps} steps, ${document.steps_per_epoch} per epoch, objective ${objective}`,
+  ].join("\n");
+}

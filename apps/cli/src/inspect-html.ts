@@ -1,0 +1,24 @@
+import type { Sample } from "./commands/inspect.ts";
+
+/** One self-contained page: each row with its trained characters marked. */
+export function inspectHtml(samples: readonly Sample[], report: object): string {
+  const rows = samples.map(
+    ({ task, row, tokens, targets, segments }) =>
+      `<h2>row ${row} · task ${escape(task)} · ${targets} of ${tokens} tokens trained</h2>\n<pre>${segments
+        .map(({ text, trained }) => (trained ? `<mark>${escape(text)}</mark>` : escape(text)))
+        .join("")}</pre>`,
+  );
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>tunesmith inspect</title>
+<style>body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}pre{white-space:pre-wrap;background:#f6f6f4;padding:1rem}mark{background:#bfe8c4}h2{font-size:1rem}</style></head>
+<body><h1>What is trained</h1>
+${rows.join("\n")}
+<h2>Mask report</h2>
+<pre>${escape(JSON.stringify(report, null, 2))}</pre>
+</body></html>
+`;
+}
+
+function escape(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}

@@ -1,0 +1,216 @@
+// The data of a run as its config describes it: tokenizer, examples, splits, tasks and schedule. CPU only.
+
+import type { Files } from "@tunesmith/core";
+import { checkLosses, countTargets, createSchedule, loadDataset, lossesOf, splitExamples } from "@tunesmith/data";
+import type {
+  ChatTemplates,
+  DataEntry,
+  Dataset,
+  DatasetOptions,
+  EntryReport,
+  Example,
+  Objective,
+  Schedule,
+  Task,
+  TaskSettings,
+  Tokenizer,
+} from "@tunesmith/data";
+import { readModelConfig } from "@tunesmith/models";
+import type { ModelConfig } from "@tunesmith/models";
+import { loadTokenizer } from "@tunesmith/node";
+import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
+import { configError } from "./config/problem.ts";
+
+/** Everything a run reads before it needs a device. */
+export interface RunData {
+  readonly tokenizer: Tokenizer;
+  readonly modelConfig: ModelConfig;
+  /** tokens per example: `data.max_length`, decided */
+  readonly maxLength: number;
+  readonly train: readonly Example[];
+  /** tasks of the training rows, in order of first appearance */
+  readonly tasks: readonly Task[];
+  readonly objective: Objective;
+  readonly schedule: Schedule;
+  /** held back or read from `data.eval`; undefined where the config names none */
+  readonly evaluation: readonly Example[] | undefined;
+  readonly test: readonly Example[] | undefined;
+  /** of the training files, before rows were held back */
+  readonly reports: readonly EntryReport[];
+  readonly templates: ChatTemplates | undefined;
+}
+
+/** `data.max_length: auto` */
+const AUTO_LENGTH = 1024;
+
+type ConfigEntry = ResolvedConfig["data"]["train"][number];
+
+/**
+ * Reads a run's data.
+ * @param options.now - for templates that print the date
+ * @throws whatever the data, model and node packages throw; CliError `CONFIG_CONFLICT` for a length the model cannot take
+ */
+export async function loadRunData(loaded: LoadedConfig, { files, now }: { files: Files; now: Date }): Promise<RunData> {
+  const { config } = loaded;
+  const { data, seed, train } = config;
+  const modelConfig = await readModelConfig(files, config.model);
+  const tokenizer = await loadTokenizer(files, config.model);
+  const maxLength = decideLength(loaded, modelConfig);
+  const read = (entries: readonly ConfigEntry[], tasks?: Readonly<Record<string, TaskSettings>>): Promise<Dataset> =>
+    loadDataset(datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, tasks }));
+
+  const dataset = await read(data.train, taskSettings(config));
+  checkLosses(dataset.reports);
+  const split = splitExamples(dataset.examples, { evalSplit: data.eval_split, testSplit: data.test_split, seed });
+  const held = async (
+    entries: readonly ConfigEntry[] | undefined,
+    share: number | undefined,
+    part: readonly Example[],
+  ): Promise<readonly Example[] | undefined> => {
+    if (entries === undefined) return share === undefined ? undefined : part;
+    const own = await read(entries);
+    checkLosses(own.reports);
+    return own.examples;
+  };
+  const evaluation = await held(data.eval, data.eval_split, split.eval);
+  const test = await held(data.test, data.test_split, split.test);
+  const names = dataset.tasks.map((task) => task.name);
+  return {
+    tokenizer,
+    modelConfig,
+    maxLength,
+    train: split.train,
+    tasks: dataset.tasks,
+    objective: decideObjective(train.objective, dataset.tasks),
+    schedule: createSchedule({
+      tasks: dataset.tasks,
+      exampleTasks: split.train.map((example) => names.indexOf(example.task)),
+      seed,
+      batchSize: train.batch_size,
+      gradAccumulation: train.grad_accumulation,
+      shuffle: data.shuffle,
+      ...(train.max_steps === undefined ? { epochs: train.epochs } : { maxSteps: train.max_steps }),
+    }),
+    evaluation,
+    test,
+    reports: dataset.reports,
+    templates: dataset.templates,
+  };
+}
+
+function datasetOptions(
+  { data, model }: ResolvedConfig,
+  from: Pick<DatasetOptions, "files" | "now" | "tokenizer" | "maxLength" | "tasks"> & {
+    modelConfig: ModelConfig;
+    entries: readonly ConfigEntry[];
+  },
+): DatasetOptions {
+  const { modelConfig, entries, ...rest } = from;
+  return {
+    ...rest,
+    folder: model,
+    entries: entries.map(dataEntry),
+    chatTemplate: data.chat_template,
+    trainOn: data.train_on,
+    overlong: data.overlong,
+    appendEos: data.append_eos,
+    vocabSize: modelConfig.vocabSize,
+  };
+}
+
+function dataEntry(entry: ConfigEntry): DataEntry {
+  return {
+    path: entry.path,
+    format: entry.format,
+    name: entry.name,
+    maxRows: entry.max_rows,
+    trainOn: entry.train_on,
+    chatTemplate: entry.chat_template,
+    overlong: entry.overlong,
+    maxLength: entry.max_length === "auto" ? undefined : entry.max_length,
+    samplingWeight: entry.sampling_weight,
+    lossWeight: entry.loss_weight,
+  };
+}
+
+function taskSettings({ data }: ResolvedConfig): Record<string, TaskSettings> | undefined {
+  if (data.tasks === undefined) return undefined;
+  return Object.fromEntries(
+    Object.entries(data.tasks).map(([name, task]) => [
+      name,
+      { lossWeight: task.loss_weight, samplingWeight: task.sampling_weight, maxEpochs: task.max_epochs },
+    ]),
+  );
+}
+
+function decideObjective(written: "auto" | Objective, tasks: readonly Task[]): Objective {
+  if (written !== "auto") return written;
+  return tasks.some((task) => task.lossWeight !== undefined) ? "task_mean" : "token_mean";
+}
+
+function decideLength({ config, source }: LoadedConfig, { maxPositions }: ModelConfig): number {
+  const { data } = config;
+  const entries = [data.train, data.eval ?? [], data.test ?? []].flat();
+  const lists = [
+    { key: ["data", "max_length"], value: data.max_length },
+    ...entries.map((entry) => ({ key: ["data", "train"], value: entry.max_length ?? "auto" })),
+  ];
+  for (const { key, value } of lists)
+    if (value !== "auto" && value > maxPositions)
+      throw configError(
+        {
+          code: "CONFIG_CONFLICT",
+          key,
+          message: `asks for ${value} tokens per row, and the model has ${maxPositions} positions`,
+          received: String(value),
+          expected: `at most ${maxPositions}`,
+          fix: `use a max_length of at most ${maxPositions}, or auto`,
+        },
+        source,
+      );
+  return data.max_length === "auto" ? Math.min(AUTO_LENGTH, maxPositions) : data.max_length;
+}
+
+/** What became of the rows: `mask-report.json`, and what `inspect` prints. Shares count rows and targets, 0 to 1. */
+export function maskReport({ reports, train, tasks, maxLength }: RunData) {
+  const { share, ...lost } = lossesOf(reports);
+  const perTask = tasks.map(({ name }) => {
+    const own = train.filter((example) => example.task === name);
+    const tokens = own.reduce((sum, example) => sum + example.inputIds.length, 0);
+    const targets = own.reduce((sum, example) => sum + countTargets(example), 0);
+    return { name, examples: own.length, tokens, targets };
+  });
+  const total = (key: "examples" | "tokens" | "targets"): number => perTask.reduce((sum, task) => sum + task[key], 0);
+  return {
+    format_version: 1,
+    max_length: maxLength,
+    longest: train.reduce((most, example) => Math.max(most, example.inputIds.length), 0),
+    examples: total("examples"),
+    tokens: total("tokens"),
+    targets: total("targets"),
+    target_share: total("targets") / Math.max(1, total("tokens")),
+    lost: { rows: lost.rowsLost, of_rows: lost.rows, tokens: lost.tokensLost, of_tokens: lost.tokens, share },
+    tasks: Object.fromEntries(
+      perTask.map(({ name, ...task }) => [
+        name,
+        {
+          ...task,
+          example_share: task.examples / Math.max(1, total("examples")),
+          token_share: task.tokens / Math.max(1, total("tokens")),
+          target_share: task.targets / Math.max(1, total("targets")),
+        },
+      ]),
+    ),
+    files: reports.map((report) => ({
+      path: report.path,
+      rows: report.rows,
+      examples: report.examples,
+      tokens: report.tokens,
+      targets: report.targets,
+      rows_too_long: report.rowsTooLong,
+      rows_without_targets: report.rowsWithoutTargets,
+      rows_truncated: report.rowsTruncated,
+      tokens_lost: report.tokensLost,
+    })),
+  };
+}
