@@ -16,7 +16,10 @@ describe.each([
 ])("scoreTokens, $name", ({ facts, sizes }) => {
   test.each(sizes)("%i tokens, vocabulary %i, dim %i", async (tokens, vocab, dim) => {
     const [hidden, head] = [seededNormals(tokens * dim, 1), seededNormals(vocab * dim, 2)];
+    const shares = softmax(matmul(hidden, head, { m: tokens, n: vocab, k: dim }, "NT"), vocab);
     const targets = seededIntegers(tokens, 3, 0, vocab);
+    const first = shares.subarray(0, vocab);
+    targets[0] = first.indexOf(first.reduce((x, y) => Math.max(x, y)));
     const outside = [-100, vocab, 2 ** 31 - 1, -(2 ** 31)];
     if (tokens > 10) targets.set(outside, 5);
     const inputs = {
@@ -27,11 +30,16 @@ describe.each([
     const out = await bothModes(await testDevice(facts), inputs, (t) => ({
       ...scoreTokens(t.hidden, t.head as Tensor<"f32">, { targets: t.targets as Tensor<"i32">, chunkRows: 64 }),
     }));
-    const shares = softmax(matmul(hidden, head, { m: tokens, n: vocab, k: dim }, "NT"), vocab);
     const logProbs = Array.from(targets, (id, t) => (id >= 0 && id < vocab ? Math.log(shares[t * vocab + id]!) : 0));
     const entropy = Array.from(targets, (_, t) =>
       shares.subarray(t * vocab, (t + 1) * vocab).reduce((sum, q) => sum - (q > 0 ? q * Math.log(q) : 0), 0),
     );
+    const correct = Array.from(targets, (id, t) => {
+      const row = shares.subarray(t * vocab, (t + 1) * vocab);
+      return id >= 0 && id < vocab && row.every((share) => share <= row[id]!) ? 1 : 0;
+    });
+    expect(correct[0]).toBe(1);
+    expect(Array.from(out.correct)).toEqual(correct);
     expect(maxAbsError(out.logProbs, logProbs)).toBeLessThan(2e-5);
     expect(maxAbsError(out.entropy, entropy)).toBeLessThan(2e-5);
   });

@@ -4,21 +4,23 @@ import { defaultChunkRows } from "./chunk-rows.ts";
 import { filled } from "./filled.ts";
 
 /**
- * Log-probability of each target and entropy of each distribution, for all positions, a chunk of logits at a time.
+ * Log-probability of each target, whether it is the most likely token, and entropy of each distribution, for all
+ * positions, a chunk of logits at a time.
  * Has no gradient: training goes through `linearCrossEntropy`.
  *
  * @param hidden - f32 `[tokens, dim]`, after the final norm
  * @param head - `[vocab, dim]` in any format
  * @param options.targets - i32 `[tokens]`: the id each position is to predict; −100 where none
  * @param options.chunkRows - positions per chunk, a multiple of 64; default by memory, see `defaultChunkRows`
- * @returns `logProbs` f32 `[tokens]`, 0 where the target is outside [0, vocab); `entropy` f32 `[tokens]`; both in nats
+ * @returns `logProbs` f32 `[tokens]`, 0 where the target is outside [0, vocab); `entropy` f32
+ *   `[tokens]`; both in nats. `correct` f32 `[tokens]`: 1 where no token is likelier than the target, else 0
  * @throws {@link ShapeError} if head or targets does not fit hidden, or chunkRows is no multiple of 64
  */
 export function scoreTokens(
   hidden: Tensor,
   head: Weight | Tensor<WeightFormat>,
   options: { targets: Tensor<"i32">; chunkRows?: number | undefined },
-): { logProbs: Tensor<"f32">; entropy: Tensor<"f32"> } {
+): { logProbs: Tensor<"f32">; entropy: Tensor<"f32">; correct: Tensor<"f32"> } {
   const weight = head instanceof Tensor ? asWeight(head) : head;
   const { targets } = options;
   const { device } = hidden;
@@ -42,6 +44,7 @@ export function scoreTokens(
 
   const logProbs = filled(device, [tokens], 0);
   const entropy = filled(device, [tokens], 0);
+  const correct = filled(device, [tokens], 0);
   for (let first = 0; first < tokens; first += chunkRows) {
     const count = Math.min(chunkRows, tokens - first);
     const logits = empty(device, [count, vocab]);
@@ -49,9 +52,9 @@ export function scoreTokens(
     launch(tokenScores, {
       params: { count, vocab, first },
       reads: { logits, targets },
-      updates: { log_probs: logProbs, entropy },
+      updates: { log_probs: logProbs, entropy, correct },
     });
     logits.dispose();
   }
-  return { logProbs, entropy };
+  return { logProbs, entropy, correct };
 }

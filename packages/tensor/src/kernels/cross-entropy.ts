@@ -70,16 +70,21 @@ const GRADIENT = (lanes: number): string => /* wgsl */ `
 
 /**
  * logits [count, vocab] of the tokens `first …`, targets [tokens] → for each of them entropy = −Σ p log p and, where the
- * target is in [0, vocab), log_probs = log p(target), in nats.
+ * target is in [0, vocab), log_probs = log p(target), both in nats, and correct = 1 where no token is likelier than the
+ * target, else 0.
  */
-export const tokenScores: Kernel<"count" | "vocab" | "first", "logits" | "targets", never, "log_probs" | "entropy"> =
-  defineKernel({
-    label: "token_scores",
-    params: { count: "u32", vocab: "u32", first: "u32" },
-    reads: { logits: "f32", targets: "i32" },
-    updates: { log_probs: "f32", entropy: "f32" },
-    workgroups: ({ count }) => count,
-    wgsl: (_, facts) => /* wgsl */ `
+export const tokenScores: Kernel<
+  "count" | "vocab" | "first",
+  "logits" | "targets",
+  never,
+  "log_probs" | "entropy" | "correct"
+> = defineKernel({
+  label: "token_scores",
+  params: { count: "u32", vocab: "u32", first: "u32" },
+  reads: { logits: "f32", targets: "i32" },
+  updates: { log_probs: "f32", entropy: "f32", correct: "f32" },
+  workgroups: ({ count }) => count,
+  wgsl: (_, facts) => /* wgsl */ `
     ${reduceOverLanes(facts, longRowLanes(facts))}
     @compute @workgroup_size(${longRowLanes(facts)})
     fn main(${MAIN_ARGS}) {
@@ -95,10 +100,12 @@ export const tokenScores: Kernel<"count" | "vocab" | "first", "logits" | "target
       let log_sum = log(total);
       entropy[token] = log_sum - total_moment / total;
       if (target_id >= 0 && target_id < i32(p.vocab)) {
-        log_probs[token] = logits[start + u32(target_id)] - top - log_sum;
+        let logit = logits[start + u32(target_id)];
+        log_probs[token] = logit - top - log_sum;
+        correct[token] = select(0.0, 1.0, logit >= top);
       }
     }`,
-  });
+});
 
 /**
  * rows (a list of tokens, ascending, padded with −1) → args: for each chunk of `chunk_rows` list entries the workgroup

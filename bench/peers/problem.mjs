@@ -1,0 +1,95 @@
+// The two training problems that all peers share, with the same bits of data and weights: an MLP and a 2-layer pre-LN
+// transformer without biases. Losses of a correct implementation agree to 1e-4 (jax-js 0.1.25 and tfjs 4.22 do to 1e-5).
+
+/** mulberry32 */
+function generator(seed) {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) >>> 0;
+    let t = a;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Sum of four uniforms, scaled to unit variance: f32 [n]. */
+export function normals(n, seed, scale = 1) {
+  const next = generator(seed);
+  return Float32Array.from({ length: n }, () => (next() + next() + next() + next() - 2) * Math.sqrt(3) * scale);
+}
+
+function integers(n, seed, below) {
+  const next = generator(seed);
+  return Int32Array.from({ length: n }, () => Math.floor(next() * below));
+}
+
+export const ADAM = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 };
+
+export const MLP = { batch: 128, dim: 256, hidden: 1024, steps: 12, lr: 1e-3 };
+
+/** name → [values, shape]; weights are [in, out] */
+export function mlpParameters() {
+  const { dim, hidden } = MLP;
+  return {
+    w1: [normals(dim * hidden, 11, dim ** -0.5), [dim, hidden]],
+    b1: [new Float32Array(hidden), [hidden]],
+    w2: [normals(hidden * dim, 12, hidden ** -0.5), [hidden, dim]],
+    b2: [new Float32Array(dim), [dim]],
+  };
+}
+
+export function mlpData() {
+  const { batch, dim } = MLP;
+  return { x: normals(batch * dim, 21), y: normals(batch * dim, 22) };
+}
+
+export const TRANSFORMER = {
+  vocab: 256,
+  length: 64,
+  batch: 4,
+  dim: 128,
+  heads: 4,
+  ffn: 512,
+  layers: 2,
+  steps: 8,
+  lr: 1e-3,
+};
+
+/** name → [values, shape]; linear weights are [in, out] */
+export function transformerParameters() {
+  const { vocab, length, dim, ffn, layers } = TRANSFORMER;
+  const parameters = {};
+  let seed = 100;
+  parameters.wte = [normals(vocab * dim, seed++, 0.02), [vocab, dim]];
+  parameters.wpe = [normals(length * dim, seed++, 0.02), [length, dim]];
+  for (let layer = 0; layer < layers; layer++) {
+    parameters[`h${layer}.ln1`] = [new Float32Array(dim).fill(1), [dim]];
+    for (const name of ["q", "k", "v", "o"])
+      parameters[`h${layer}.${name}`] = [normals(dim * dim, seed++, 0.02), [dim, dim]];
+    parameters[`h${layer}.ln2`] = [new Float32Array(dim).fill(1), [dim]];
+    parameters[`h${layer}.up`] = [normals(dim * ffn, seed++, 0.02), [dim, ffn]];
+    parameters[`h${layer}.down`] = [normals(ffn * dim, seed++, 0.02), [ffn, dim]];
+  }
+  parameters.lnf = [new Float32Array(dim).fill(1), [dim]];
+  parameters.head = [normals(dim * vocab, seed++, 0.02), [dim, vocab]];
+  return parameters;
+}
+
+/** Inputs and next tokens, [batch · length] each. */
+export function transformerData() {
+  const { vocab, length, batch } = TRANSFORMER;
+  const tokens = integers(batch * (length + 1), 77, vocab);
+  const at = (offset) =>
+    Int32Array.from(
+      { length: batch * length },
+      (_, i) => tokens[Math.floor(i / length) * (length + 1) + (i % length) + offset],
+    );
+  return { x: at(0), y: at(1) };
+}
+
+/** Losses per step as published runs of both peers gave them on software Vulkan (they agree to 1e-5). */
+export const PEER_LOSSES = {
+  mlp: [1.4474, 1.25415, 1.12092, 1.01032, 0.908, 0.81139, 0.7218, 0.64058, 0.56792, 0.50315, 0.44528, 0.39339],
+  transformer: [5.58176, 5.12701, 4.75176, 4.45975, 4.22868, 4.03617, 3.86095, 3.69889],
+};

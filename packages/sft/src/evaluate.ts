@@ -1,0 +1,55 @@
+// Scores rows without touching what trains: losses are summed and counted over all rows, never averaged per batch.
+
+import { makeBatch } from "@tunesmith/data";
+import type { Example } from "@tunesmith/data";
+import { SftError } from "./errors.ts";
+import type { EvalResult, TaskLoss } from "./events.ts";
+import { ScorePrograms } from "./score.ts";
+import type { Tuning } from "./tuning.ts";
+
+export interface EvaluateOptions {
+  readonly examples: readonly Example[];
+  /** examples per forward pass */
+  readonly batchSize: number;
+}
+
+/**
+ * @param tasks - names of all tasks that occur in the examples
+ * @throws SftError `NO_ROWS` where no example has a target
+ */
+export async function evaluate(
+  tuning: Pick<Tuning, "model" | "adapter">,
+  { examples, batchSize }: EvaluateOptions,
+  tasks: readonly string[],
+): Promise<EvalResult> {
+  const programs = new ScorePrograms(tuning);
+  const sums = new Float64Array(tasks.length);
+  const counts = new Float64Array(tasks.length);
+  let correct = 0;
+  try {
+    for (let first = 0; first < examples.length; first += batchSize) {
+      const batch = makeBatch(examples.slice(first, first + batchSize), { packing: true, tasks });
+      const scores = await programs.score(batch);
+      for (const row of batch.targetRows) {
+        const task = batch.taskIds[row]!;
+        sums[task]! -= scores.logProbs[row]!;
+        counts[task]!++;
+        if (scores.correct[row] === 1) correct++;
+      }
+    }
+  } finally {
+    programs.dispose();
+  }
+  const targets = counts.reduce((a, b) => a + b, 0);
+  if (targets === 0)
+    throw new SftError("NO_ROWS", "there is nothing to evaluate: no row has a target", {
+      received: `${examples.length} rows without targets`,
+      expected: "at least one target",
+      fix: "check the evaluation file, train_on and max_length",
+    });
+  const loss = sums.reduce((a, b) => a + b, 0) / targets;
+  const perTask: Record<string, TaskLoss> = {};
+  for (const [k, name] of tasks.entries())
+    if (counts[k]! > 0) perTask[name] = { loss: sums[k]! / counts[k]!, targets: counts[k]! };
+  return { loss, perplexity: Math.exp(loss), token_accuracy: correct / targets, targets, tasks: perTask };
+}

@@ -1,0 +1,48 @@
+// What a run tells its caller, in the words of metrics.jsonl. The schema is stable: fields are added, never renamed.
+
+/** Loss and number of targets of one task; loss in nats per target, unweighted. */
+export interface TaskLoss {
+  readonly loss: number;
+  readonly targets: number;
+}
+
+/** One finished optimizer step. */
+export interface StepEvent {
+  readonly type: "step";
+  /** finished updates, from 1 */
+  readonly step: number;
+  readonly total_steps: number;
+  /** the objective of the step */
+  readonly loss: number;
+  /** before clipping */
+  readonly grad_norm: number;
+  /** the rate used in this step */
+  readonly lr: number;
+  /** real tokens, without padding */
+  readonly tokens: number;
+  readonly padded_tokens: number;
+  readonly target_tokens: number;
+  readonly tasks: Readonly<Record<string, TaskLoss>>;
+  readonly timing: { readonly seconds: number; readonly tokens_per_second: number };
+}
+
+/** Scores of a set of rows. */
+export interface EvalResult {
+  /** nats per target over all rows (a token mean, not a mean of batch means) */
+  readonly loss: number;
+  /** exp(loss) */
+  readonly perplexity: number;
+  /** share of targets that are the most likely token */
+  readonly token_accuracy: number;
+  readonly targets: number;
+  readonly tasks: Readonly<Record<string, TaskLoss>>;
+}
+
+/** An evaluation after `step` updates; step 0 is the untouched start. */
+export interface EvalEvent {
+  readonly type: "eval";
+  readonly step: number;
+  readonly result: EvalResult;
+}
+
+export type TrainEvent = StepEvent | EvalEvent;

@@ -1,0 +1,138 @@
+// The training loop, read top to bottom. Parts take plain options and know nothing of config files.
+
+import { makeBatch, taskCounts, targetScale } from "@tunesmith/data";
+import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
+import type { AdamwOptions } from "@tunesmith/optim";
+import { SftError } from "./errors.ts";
+import { evaluate } from "./evaluate.ts";
+import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
+import { StepPrograms } from "./programs.ts";
+import type { Tuning } from "./tuning.ts";
+
+export interface TrainOptions {
+  readonly examples: readonly Example[];
+  /** every task of the run with its λ */
+  readonly tasks: readonly { readonly name: string; readonly lossWeight: number }[];
+  /** which examples at which step */
+  readonly schedule: Schedule;
+  readonly packing: boolean;
+  readonly objective: Objective;
+  readonly optimizer: AdamwOptions;
+  /** rate of update `step`, from 0 */
+  readonly learningRate: (step: number) => number;
+  /** rows scored at step 0, every `every` updates and at the end */
+  readonly evaluation?: { readonly examples: readonly Example[]; readonly every: number; readonly batchSize: number };
+  /** milliseconds from any origin; the only clock */
+  readonly now: () => number;
+  /** stops at the next step boundary */
+  readonly signal?: AbortSignal;
+}
+
+/** A step that is on its way through the GPU. */
+interface Flight {
+  readonly step: number;
+  readonly lr: number;
+  readonly window: readonly Batch[];
+  readonly scales: readonly Float32Array[];
+  /** per micro-batch, cross-entropy per position */
+  readonly losses: readonly Promise<Float32Array>[];
+  readonly gradNorm: Promise<number>;
+}
+
+/**
+ * Trains, yielding an event per finished step and evaluation. A step's numbers are read while the next one runs, so
+ * nothing waits for the GPU in between.
+ *
+ * @throws SftError `NON_FINITE` when the gradient norm is NaN or Inf: that step and all after it left the weights alone
+ */
+export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenerator<TrainEvent, void, undefined> {
+  const { examples, schedule, objective, evaluation, signal } = options;
+  const tasks = options.tasks.map((task) => task.name);
+  const lossWeights = options.tasks.map((task) => task.lossWeight);
+  const programs = new StepPrograms(tuning, options.optimizer);
+  const clock = { last: options.now() };
+  let flight: Flight | undefined;
+  try {
+    for (let step = 0; step < schedule.totalSteps; step++) {
+      if (signal?.aborted) break;
+      if (evaluation && step % evaluation.every === 0) {
+        if (flight) yield await landed(flight, options, clock);
+        flight = undefined;
+        yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks) };
+        clock.last = options.now();
+      }
+      // every micro-batch of this optimizer step, a pure function of (seed, step)
+      const window = schedule.window(step).map((rows) =>
+        makeBatch(
+          rows.map((row) => examples[row]!),
+          { packing: options.packing, tasks },
+        ),
+      );
+      const scales = targetScale(window, objective, lossWeights); // w_t·λ_k/N_k: the only normalisation there is
+      const losses: Promise<Float32Array>[] = [];
+      for (const [i, batch] of window.entries()) losses.push(programs.microBatch(batch, scales[i]!));
+      const lr = options.learningRate(step);
+      const gradNorm = programs.update({ lr, step: step + 1 });
+      const before = flight;
+      flight = { step: step + 1, lr, window, scales, losses, gradNorm };
+      if (before) yield await landed(before, options, clock);
+    }
+    if (flight) {
+      const last = flight;
+      flight = undefined;
+      yield await landed(last, options, clock);
+      if (evaluation) yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks) };
+    }
+  } finally {
+    // a consumer that stops early leaves reads behind; they must not fail unseen
+    if (flight) await Promise.allSettled([...flight.losses, flight.gradNorm]);
+    programs.dispose();
+  }
+}
+
+/** Waits for a step and puts its numbers together, in float64. */
+async function landed(flight: Flight, options: TrainOptions, clock: { last: number }): Promise<StepEvent> {
+  const { step, lr, window, scales } = flight;
+  const losses = await Promise.all(flight.losses);
+  const gradNorm = await flight.gradNorm;
+  if (!Number.isFinite(gradNorm)) {
+    const rows = options.schedule.window(step - 1).flat();
+    throw new SftError(
+      "NON_FINITE",
+      `step ${step}: the gradient norm is ${gradNorm}; the weights were left as they were after step ${step - 1}`,
+      {
+        received: String(gradNorm),
+        expected: "a finite number",
+        fix: `lower train.learning_rate, or look at rows ${rows.slice(0, 8).join(", ")}${rows.length > 8 ? " …" : ""} of the training data; --debug-gpu names the first bad tensor`,
+      },
+    );
+  }
+  let loss = 0;
+  const sums = new Float64Array(options.tasks.length);
+  for (const [i, batch] of window.entries())
+    for (const row of batch.targetRows) {
+      loss += scales[i]![row]! * losses[i]![row]!;
+      sums[batch.taskIds[row]!]! += losses[i]![row]!;
+    }
+  const { targets } = taskCounts(window);
+  const tasks: Record<string, TaskLoss> = {};
+  for (const [k, { name }] of options.tasks.entries())
+    if (targets[k]! > 0) tasks[name] = { loss: sums[k]! / targets[k]!, targets: targets[k]! };
+  const tokens = window.reduce((n, batch) => n + batch.tokens, 0);
+  const now = options.now();
+  const seconds = (now - clock.last) / 1000;
+  clock.last = now;
+  return {
+    type: "step",
+    step,
+    total_steps: options.schedule.totalSteps,
+    loss,
+    grad_norm: gradNorm,
+    lr,
+    tokens,
+    padded_tokens: window.reduce((n, batch) => n + batch.paddedTokens, 0),
+    target_tokens: targets.reduce((a, b) => a + b, 0),
+    tasks,
+    timing: { seconds, tokens_per_second: tokens / Math.max(seconds, 1e-9) },
+  };
+}

@@ -1,0 +1,61 @@
+// What trains: a set of named parameters in one store, and how the model sees them.
+
+import { trainable } from "@tunesmith/autograd";
+import { assembleLora, initialLora, loraShapes, resolveTargets } from "@tunesmith/lora";
+import type { LoraAdapter, LoraConfig, PeftAdapter } from "@tunesmith/lora";
+import { linearPaths, parameterShapes } from "@tunesmith/models";
+import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
+import { ParameterStore } from "@tunesmith/optim";
+import type { Device } from "@tunesmith/tensor";
+
+/** A model together with what is trained of it. */
+export interface Tuning {
+  readonly model: Model;
+  readonly store: ParameterStore;
+  /** absent where the model's own weights train */
+  readonly adapter: LoraAdapter | undefined;
+}
+
+/**
+ * Puts a LoRA adapter on a frozen model.
+ *
+ * @param options.seed - start of A (B is zero)
+ * @param options.from - an adapter to continue; its config then counts and `config` must be its config
+ * @throws LoraError `TARGET_UNMATCHED`
+ */
+export function tuneLora(
+  model: Model,
+  config: LoraConfig,
+  options: { seed: number; from?: PeftAdapter },
+): Tuning & { readonly adapter: LoraAdapter } {
+  const sizes = linearPaths(model.config);
+  const targets = resolveTargets(config.targetModules, sizes.keys());
+  const shapes = loraShapes(config, targets, sizes);
+  const specs = [...shapes].map(([name, shape]) => ({ name, shape, decay: true }));
+  const store = new ParameterStore(model.device, specs, "adapter");
+  for (const [name, shape] of shapes)
+    store.write(name, "values", options.from?.values.get(name) ?? initialLora(name, shape, options.seed));
+  const adapter = assembleLora(config, targets, (name) => {
+    const { values, gradients } = store.parameter(name);
+    return trainable(values, gradients);
+  });
+  return { model, store, adapter };
+}
+
+/**
+ * A store for training all weights of a model. Load or draw the model with `place` to fill it.
+ * Norms and biases are not decayed.
+ */
+export function storeForModel(
+  device: Device,
+  config: ModelConfig,
+): { store: ParameterStore; place: NonNullable<LoadOptions["place"]> } {
+  const specs = [...parameterShapes(config)].map(([name, shape]) => ({ name, shape, decay: shape.length > 1 }));
+  const store = new ParameterStore(device, specs, "weights");
+  const place = (name: string): ReturnType<ParameterStore["slices"]> => {
+    const slices = store.slices(name);
+    for (const { values, gradients } of slices) trainable(values, gradients);
+    return slices;
+  };
+  return { store, place };
+}

@@ -1,0 +1,142 @@
+// Every value of the model goldens, computed by recorded and replayed programs: logits, log-probabilities, loss and all
+// gradients, for a plain, a padded and a packed batch.
+import { backward, linearCrossEntropy } from "@tunesmith/autograd";
+import { declareTokens, forward, loadModel, tokenValues } from "@tunesmith/models";
+import type { Model } from "@tunesmith/models";
+import { nodeFiles } from "@tunesmith/node";
+import type { ParameterStore } from "@tunesmith/optim";
+import { storeForModel } from "@tunesmith/sft";
+import { empty, fill, launch, matmul, record } from "@tunesmith/tensor";
+import type { Device, Tensor, TensorData } from "@tunesmith/tensor";
+import { existsSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { testDevice } from "../support/device.ts";
+import { flatBatch, goldenPath, gradientError, maxError, readGolden } from "../support/goldens.ts";
+import type { FlatBatch } from "../support/goldens.ts";
+
+const MODELS = [
+  "llama-untied",
+  "llama-llama3rope-tied",
+  "llama-bf16",
+  "llama-sharded",
+  "mistral-swa",
+  "qwen2-tied",
+  "qwen2-fp16",
+  "qwen3-tied",
+];
+const TOKENS = 64; // every golden batch fits the smallest bucket
+
+/** Runs forward, loss and (with a store) backward as one replayed program. */
+async function run(
+  device: Device,
+  model: Model,
+  batch: FlatBatch,
+  store: ParameterStore | undefined,
+): Promise<{ logits: Float32Array; losses: Float32Array; loss: number }> {
+  const supervised = Array.from(batch.targets.keys()).filter((i) => batch.targets[i] !== -100);
+  const program = record(device, "golden", (inputs) => {
+    const hidden = forward(model, declareTokens(inputs, TOKENS));
+    const logits = empty(device, [TOKENS, model.config.vocabSize]);
+    matmul({ layout: "nt", a: hidden, b: model.lm_head, out: logits });
+    const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, {
+      targets: inputs.input("targets", [TOKENS], "i32"),
+      weights: inputs.input("weights", [TOKENS], "f32"),
+      rows: inputs.input("rows", [TOKENS], "i32"),
+    });
+    if (store) backward(loss, one(device));
+    return { logits, losses, loss };
+  });
+  const targets = new Int32Array(TOKENS).fill(-100);
+  targets.set(batch.targets);
+  const rows = new Int32Array(TOKENS).fill(-1);
+  rows.set(supervised);
+  const weights = new Float32Array(TOKENS);
+  for (const i of supervised) weights[i] = 1 / supervised.length;
+  const limits = { vocab: model.config.vocabSize, positions: model.positions };
+  const out = await program.replay({ ...tokenValues(batch, TOKENS, limits), targets, rows, weights }).read();
+  program.dispose();
+  return { logits: out["logits"] as Float32Array, losses: out["losses"] as Float32Array, loss: out["loss"]![0]! };
+}
+
+function one(device: Device): Tensor {
+  const out = empty(device, [1]);
+  launch(fill, { params: { n: 1, value: 1 }, reads: {}, writes: { out } });
+  return out;
+}
+
+/** log-softmax of every row at the next token's id, in float64 */
+function logProbs(logits: TensorData, batch: FlatBatch, vocab: number): Map<number, number> {
+  const found = new Map<number, number>();
+  for (let i = 0; i + 1 < batch.inputIds.length; i++) {
+    if ((i + 1) % batch.columns === 0 || batch.segmentIds[i]! < 0) continue;
+    const row = Float64Array.from(logits.subarray(i * vocab, (i + 1) * vocab));
+    const max = row.reduce((a, b) => Math.max(a, b));
+    const sum = row.reduce((a, b) => a + Math.exp(b - max), 0);
+    found.set(i, row[batch.inputIds[i + 1]!]! - max - Math.log(sum));
+  }
+  return found;
+}
+
+describe.each(MODELS)("%s", (name) => {
+  let device: Device;
+  let frozen: Model;
+  let trained: Model;
+  let store: ParameterStore;
+  beforeAll(async () => {
+    device = await testDevice();
+    frozen = await loadModel(device, nodeFiles(), goldenPath("models", name));
+    const placed = storeForModel(device, frozen.config);
+    store = placed.store;
+    trained = await loadModel(device, nodeFiles(), goldenPath("models", name), { place: placed.place });
+  });
+  afterAll(() => {
+    frozen.dispose();
+    trained.dispose();
+    store.dispose();
+  });
+
+  describe.each(["plain", "padded", "packed"])("%s", (kind) => {
+    const golden = readGolden("models", name, `golden_${kind}.safetensors`);
+    const batch = flatBatch(golden);
+
+    test("logits, log-probabilities and loss", async () => {
+      const { logits, losses, loss } = await run(device, frozen, batch, undefined);
+      const vocab = frozen.config.vocabSize;
+      const expected = golden.get("logits")!.values;
+      for (let i = 0; i < batch.inputIds.length; i++) {
+        if (batch.segmentIds[i]! < 0) continue; // logits at padding mean nothing
+        const at = (v: ArrayLike<number>): ArrayLike<number> =>
+          Array.prototype.slice.call(v, i * vocab, (i + 1) * vocab);
+        expect(maxError(at(logits), at(expected))).toBeLessThan(1e-4);
+      }
+      expect(Math.abs(loss - golden.get("loss")!.values[0]!)).toBeLessThan(2e-5);
+      const expectedLogProbs = golden.get("logprobs")!.values;
+      const found = logProbs(logits, batch, vocab);
+      expect(found.size).toBeGreaterThan(10);
+      for (const [i, value] of found) {
+        const row = Math.floor(i / batch.columns);
+        const golden = expectedLogProbs[row * (batch.columns - 1) + (i % batch.columns)]!;
+        if (batch.segmentIds[i + 1] === batch.segmentIds[i]) expect(Math.abs(value - golden)).toBeLessThan(1e-4);
+        // the fused loss is the same number where there is a target
+        if (batch.targets[i] !== -100) expect(Math.abs(-losses[i]! - value)).toBeLessThan(1e-4);
+      }
+    });
+
+    test("all gradients", async () => {
+      const file = ["grads_", "_first_layer"];
+      const names = [`${file[0]}${kind}.safetensors`, `${file[0]}${kind}${file[1]}.safetensors`].filter((f) =>
+        existsSync(goldenPath("models", name, f)),
+      );
+      // checkpoints that differ only in storage have gradients for the plain batch alone
+      if (names.length === 0) return expect(["llama-bf16", "llama-sharded", "qwen2-fp16"]).toContain(name);
+      store.zeroGradients();
+      await run(device, trained, batch, store);
+      const gradients = await store.readAll("gradients");
+      const expected = readGolden("models", name, names[0]!);
+      expect(expected.size).toBeGreaterThan(5);
+      for (const [parameter, { values }] of expected) {
+        expect(gradientError(gradients.get(parameter)!, values), parameter).toBeLessThan(1e-4);
+      }
+    });
+  });
+});
