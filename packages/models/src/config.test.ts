@@ -74,6 +74,7 @@ describe("parseModelConfig", () => {
     [{ hidden_act: "gelu" }, /hidden_act "gelu"/],
     [{ rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_type "yarn"/],
     [{ quantization_config: { quant_method: "gptq" } }, /quantized/],
+    [{ quantization: { bits: 4, group_size: 64 } }, /quantized \(quantization\)/],
   ])("%j is refused by name", (change, message) => {
     expect(() => parse({ ...base, ...change })).toThrow(expect.objectContaining({ code: "ARCHITECTURE_UNSUPPORTED" }));
     expect(() => parse({ ...base, ...change })).toThrow(message);

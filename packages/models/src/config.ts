@@ -58,10 +58,12 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
     throw new ModelError("CONFIG_INVALID", `${path}: a model config is a JSON object`, { path });
   const read = new Reader(json, path);
   const architecture = parseArchitecture(read, path);
-  if (read.has("quantization_config"))
+  // transformers' key and MLX's
+  const quantized = ["quantization_config", "quantization"].find((key) => read.has(key));
+  if (quantized !== undefined)
     throw new ModelError(
       "ARCHITECTURE_UNSUPPORTED",
-      `${path}: the weights are quantized (quantization_config), which this version does not load`,
+      `${path}: the weights are quantized (${quantized}), which this version does not load`,
       {
         path,
         fix: "use the original 16-bit checkpoint",

@@ -11,6 +11,6 @@ export { forward } from "./decoder.ts";
 export type { Adapter, DecoderLayer, Linear, Model } from "./decoder.ts";
 export { ModelError } from "./errors.ts";
 export type { ModelErrorCode } from "./errors.ts";
-export { drawModel, loadModel, readModelConfig } from "./load.ts";
+export { checkModel, drawModel, loadModel, readModelConfig } from "./load.ts";
 export type { LoadOptions, PlacedRows } from "./load.ts";
 export { linearPaths, parameterShapes } from "./parameters.ts";

@@ -48,6 +48,17 @@ export async function readModelConfig(files: Files, folder: string): Promise<Mod
 }
 
 /**
+ * Checks a model folder without a device and without reading weights: config.json, the files, and that every tensor is
+ * there under its name with its shape and a dtype that loads.
+ * @throws whatever {@link loadModel} throws before the first weight is read
+ */
+export async function checkModel(files: Files, folder: string): Promise<ModelConfig> {
+  const { config, tensors } = await openChecked(files, folder);
+  await tensors.close();
+  return config;
+}
+
+/**
  * Loads a Hugging Face model folder (config.json and model.safetensors, or shards with their index).
  * @throws ModelError for a tensor that is missing, unexpected, of the wrong shape or of a dtype other than F32, F16, BF16
  */
@@ -57,13 +68,24 @@ export async function loadModel(
   folder: string,
   options: LoadOptions = {},
 ): Promise<Model> {
+  const { config, tensors } = await openChecked(files, folder);
+  try {
+    return await build(device, config, options, (name) => fromCheckpoint(tensors, name));
+  } finally {
+    await tensors.close();
+  }
+}
+
+/** The caller closes `tensors`. */
+async function openChecked(files: Files, folder: string): Promise<{ config: ModelConfig; tensors: TensorSource }> {
   const config = await readModelConfig(files, folder);
   const tensors = await openModel(files, folder);
   try {
     await checkNames(config, tensors, folder);
-    return await build(device, config, options, (name) => fromCheckpoint(tensors, name));
-  } finally {
+    return { config, tensors };
+  } catch (error) {
     await tensors.close();
+    throw error;
   }
 }
 

@@ -61,6 +61,11 @@ export function parseHeader(bytes: Uint8Array, dataStart: number, path: string):
 
 function parseMetadata(scanner: Scanner): Map<string, string> {
   const metadata = new Map<string, string>();
+  // some writers give null for none, and the reference reads it (an `Option` there)
+  if (scanner.starts("null")) {
+    scanner.skip();
+    return metadata;
+  }
   if (!scanner.starts("object")) scanner.fail("METADATA_INVALID", `${METADATA} must be an object of texts`);
   scanner.object((key) => {
     if (metadata.has(key)) scanner.fail("DUPLICATE_KEY", `the metadata key ${quote(key)} appears twice`);

@@ -92,7 +92,8 @@ describe("refused, each with its code", () => {
     ["2^53 + 1", "NUMBER_INVALID", file(`{${entry("a", { offsets: "[0,9007199254740993]" })}}`, [0])],
     ["a thousand digits", "NUMBER_INVALID", file(`{${entry("a", { offsets: `[0,${"9".repeat(1000)}]` })}}`, [0])],
     ["metadata that is an array", "METADATA_INVALID", file('{"__metadata__":[]}')],
-    ["metadata that is null", "METADATA_INVALID", file('{"__metadata__":null}')],
+    ["metadata that starts like null", "HEADER_NOT_JSON", file('{"__metadata__":nul}')],
+    ["null metadata twice", "DUPLICATE_KEY", file('{"__metadata__":null,"__metadata__":null}')],
     ["a metadata number", "METADATA_INVALID", file('{"__metadata__":{"n":1}}')],
     ["a metadata object", "METADATA_INVALID", file('{"__metadata__":{"n":{}}}')],
     ["an entry that is a number", "ENTRY_INVALID", file('{"a":1}')],
@@ -233,6 +234,9 @@ describe("accepted", () => {
     for (const [i, name] of names.entries()) expect(await opened.read(name)).toEqual(Uint8Array.of(i));
   });
 
+  test("metadata that is null, as the reference does", async () => {
+    expect((await open(file('{"__metadata__":null}'))).metadata.size).toBe(0);
+  });
   test("metadata, with __proto__ as a key like any other", async () => {
     const { metadata } = await open(file('{"__metadata__":{"format":"pt","__proto__":"x","é":"\\n"}}'));
     expect(metadata).toEqual(

@@ -27,7 +27,7 @@ export interface Scanner {
   /** Fails at the current position. */
   fail(code: SafetensorsErrorCode, because: string): never;
   /** True, and passed, if the next value starts with this byte. */
-  starts(what: "object" | "array" | "string"): boolean;
+  starts(what: "object" | "array" | "string" | "null"): boolean;
   /** A string, which must come next. */
   string(): string;
   /** An integer from 0 to 2^53 − 1, which must come next. */
@@ -91,8 +91,9 @@ export function createScanner(bytes: Uint8Array, { path, base, kind }: ScannedTe
     at++;
   }
 
-  function starts(what: "object" | "array" | "string"): boolean {
-    return peek() === (what === "object" ? OPEN_OBJECT : what === "array" ? OPEN_ARRAY : QUOTE);
+  const FIRST = { object: OPEN_OBJECT, array: OPEN_ARRAY, string: QUOTE, null: 0x6e };
+  function starts(what: keyof typeof FIRST): boolean {
+    return peek() === FIRST[what];
   }
 
   function string(): string {
