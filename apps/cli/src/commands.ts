@@ -55,7 +55,7 @@ export const COMMANDS = {
     load: () => import("./commands/render.ts"),
   }),
   check: command({
-    summary: "is this safetensors file, dataset or config sound? needs no device",
+    summary: "is this safetensors file, model folder, adapter, dataset or config sound? needs no device",
     usage: ["PATH..."],
     positionals: { label: "PATH...", min: 1, max: Infinity },
     flags: [],

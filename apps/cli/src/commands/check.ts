@@ -1,11 +1,13 @@
 // Is it sound? One verdict per path, told from what the path is; nothing here needs a device.
 
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { ErrorJson, Files } from "@tunesmith/core";
 import { InputError } from "@tunesmith/core";
 import { DataError, detectFormat, readJsonl, readRow } from "@tunesmith/data";
-import { nodeFiles } from "@tunesmith/node";
+import { readPeft } from "@tunesmith/lora";
+import { checkModel } from "@tunesmith/models";
+import { loadTokenizer, nodeFiles } from "@tunesmith/node";
 import { openSafetensors } from "@tunesmith/safetensors";
 import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
@@ -14,6 +16,8 @@ import { errorText, typedError } from "../failure.ts";
 
 /** What a path may be, and how each is judged. */
 const CHECKS = {
+  model: checkModelFolder,
+  adapter: checkAdapterFolder,
   safetensors: checkSafetensors,
   dataset: checkDataset,
   config: checkConfigFile,
@@ -68,17 +72,45 @@ async function kindOf(path: string): Promise<Kind> {
       fix: "check the path",
     });
   });
-  if (found.isFile()) {
+  if (found.isDirectory()) {
+    const names = await readdir(path);
+    if (names.includes("adapter_config.json")) return "adapter";
+    if (names.includes("config.json")) return "model";
+  } else if (found.isFile()) {
     if (path.endsWith(".safetensors")) return "safetensors";
     if (/\.jsonl?$/.test(path)) return "dataset";
     if (/\.ya?ml$/.test(path)) return "config";
   }
   throw new CliError("INPUT_INVALID", `${path}: this is nothing that \`check\` knows`, {
     path,
-    expected: "a .safetensors file, a .jsonl dataset or a .yaml config",
-    received: found.isDirectory() ? "a folder" : "another file",
+    expected: "a model folder, an adapter folder, a .safetensors file, a .jsonl dataset or a .yaml config",
+    received: found.isDirectory() ? "a folder without config.json and adapter_config.json" : "another file",
     fix: "name one of these",
   });
+}
+
+async function checkModelFolder({ files, path }: Place): Promise<string> {
+  const { architecture, layers, hiddenSize } = await checkModel(files, path);
+  const model = `model, ${architecture} with ${layers} layers of ${hiddenSize}`;
+  if (!(await files.exists(files.join(path, "tokenizer.json"))))
+    return `${model}; no tokenizer.json, so only rows of token ids can be used`;
+  const { vocabSize } = await loadTokenizer(files, path);
+  return `${model}, tokenizer with ${vocabSize} tokens`;
+}
+
+/** Against itself: which layers it sits on and how large they are is told by its own tensors. */
+async function checkAdapterFolder({ files, path }: Place): Promise<string> {
+  const tensors = await openSafetensors(files, files.join(path, "adapter_model.safetensors"));
+  await tensors.close();
+  const sizes = new Map<string, { in: number; out: number }>();
+  for (const [name, { shape }] of tensors.tensors) {
+    const [, module, side] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name) ?? [];
+    if (module === undefined) continue; // readPeft names it
+    const size = sizes.get(module) ?? { in: 0, out: 0 };
+    sizes.set(module, side === "A" ? { ...size, in: shape[1] ?? 0 } : { ...size, out: shape[0] ?? 0 });
+  }
+  const { config, targets } = await readPeft(files, path, sizes);
+  return `adapter, LoRA of rank ${config.r} on ${targets.length} layers`;
 }
 
 async function checkSafetensors({ files, path }: Place): Promise<string> {
