@@ -59,6 +59,7 @@ describeLinks?.("openInside", () => {
       "repo/snapshots/abc",
       "repo/blobs",
       "repo/other",
+      "repo/copies/abc",
       "elsewhere/blobs",
     ]) {
       mkdirSync(join(root, path), { recursive: true });
@@ -81,6 +82,7 @@ describeLinks?.("openInside", () => {
       "repo/snapshots/abc/model.safetensors": "../../blobs/1234",
       "repo/snapshots/abc/other.safetensors": "../../other/1234",
       "repo/snapshots/abc/elsewhere.safetensors": "../../../elsewhere/blobs/1234",
+      "repo/copies/abc/model.safetensors": "../../blobs/1234",
       "linked-model": "model",
       "linked-snapshot": "repo/snapshots/abc",
     };
@@ -114,6 +116,7 @@ describeLinks?.("openInside", () => {
     ["model", "absolute.safetensors"],
     ["model", "twice.safetensors"],
     ["linked-model", "out.safetensors"],
+    ["repo/copies/abc", "model.safetensors"],
     ["repo/snapshots/abc", "other.safetensors"],
     ["repo/snapshots/abc", "elsewhere.safetensors"],
   ])("%s/%s leads outside: nothing is opened", async (folder, name) => {

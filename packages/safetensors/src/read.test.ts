@@ -210,6 +210,12 @@ describe("accepted", () => {
     expect(await opened.read("x")).toEqual(new Uint8Array(0));
   });
 
+  test("an empty tensor listed after the one that starts where it does", async () => {
+    const opened = await open(file(`{${U("b", 0, 4)},${U("e", 0, 0)}}`, [1, 2, 3, 4]));
+    expect(await opened.read("e")).toEqual(new Uint8Array(0));
+    expect(await opened.read("b")).toEqual(Uint8Array.of(1, 2, 3, 4));
+  });
+
   test("names are names: __proto__, constructor, empty, U+FEFF, escapes, other scripts, emoji, long ones", async () => {
     const long = "é".repeat(3000);
     const names = [

@@ -117,7 +117,7 @@ export function createScanner(bytes: Uint8Array, { path, base, kind }: ScannedTe
     }
     const length = at - start;
     const known = recent[hash];
-    if (!escaped && known !== undefined && isAt(known, start, length)) {
+    if (known !== undefined && isAt(known, start, length)) {
       at++;
       return known;
     }

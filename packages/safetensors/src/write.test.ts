@@ -137,6 +137,15 @@ describe("data in pieces", () => {
   });
 });
 
+test("data without end is stopped at the first byte too many", async () => {
+  const endless = function* (): Generator<Uint8Array> {
+    for (;;) yield new Uint8Array(2);
+  };
+  await expect(written([["a", { dtype: "U8", shape: [3], data: endless }]])).rejects.toMatchObject({
+    code: "DATA_LENGTH",
+  });
+});
+
 describe("refused before a byte is written", () => {
   const cases: [string, SafetensorsErrorCode, [string, TensorToWrite]][] = [
     ["too few bytes", "DATA_LENGTH", ["a", { dtype: "F32", shape: [2], data: new Uint8Array(7) }]],

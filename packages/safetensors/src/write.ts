@@ -149,12 +149,11 @@ function checkText(text: string, what: string, path: string): void {
   throw new SafetensorsError("NAME_INVALID", message, { path, tensor: text, fix: "pass well-formed text" });
 }
 
-/** The order of UTF-8 bytes; `<` on strings orders UTF-16 units, which puts U+1F600 before U+FB01. */
+/** The order of UTF-8 bytes; `<` on texts orders UTF-16 units, which puts U+1F600 before U+FB01. */
 function compareCodePoints(a: string, b: string): number {
   let i = 0;
   while (i < a.length && a[i] === b[i]) i++;
   if (i === a.length || i === b.length) return a.length - b.length;
-  // a difference in the second half of a pair: compare the whole characters
-  const start = i > 0 && /[\ud800-\udbff]/.test(a[i - 1]!) ? i - 1 : i;
-  return a.codePointAt(start)! - b.codePointAt(start)!;
+  // texts are well-formed: a difference in the second half of a pair follows the same first half
+  return a.codePointAt(i)! - b.codePointAt(i)!;
 }

@@ -21,6 +21,7 @@ export type { MatmulLayout } from "./matmul.ts";
 export { seededIntegers, seededNormals } from "./normals.ts";
 export { layerNorm, rmsNorm } from "./norms.ts";
 export { rope } from "./rope.ts";
+export { mutateSafetensors } from "./safetensors-mutants.ts";
 export { softmax } from "./softmax.ts";
 export { memoryFiles } from "./memory-files.ts";
 export type { MemoryFiles, MemoryFilesLog } from "./memory-files.ts";
