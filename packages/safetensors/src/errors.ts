@@ -21,7 +21,7 @@ export type SafetensorsErrorCode =
   | "NUMBER_INVALID"
   /** more tensors (2^20), metadata keys (2^16), dimensions (64) or unknown fields than a header or index may make us keep */
   | "LIMIT_EXCEEDED"
-  /** `__metadata__` is not an object whose values are all strings */
+  /** `__metadata__` is neither null nor an object whose values are all texts */
   | "METADATA_INVALID"
   /** a tensor's entry is not an object with `dtype`, `shape` and two `data_offsets` */
   | "ENTRY_INVALID"

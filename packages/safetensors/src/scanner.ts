@@ -26,7 +26,7 @@ const PIECE = 4096;
 export interface Scanner {
   /** Fails at the current position. */
   fail(code: SafetensorsErrorCode, because: string): never;
-  /** True, and passed, if the next value starts with this byte. */
+  /** True if the next value is of this kind, as far as its first byte tells; it is not passed. */
   starts(what: "object" | "array" | "string" | "null"): boolean;
   /** A string, which must come next. */
   string(): string;
