@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { memoryFiles } from "@tunesmith/testing";
 import { describe, expect, test } from "vitest";
-import { openSafetensors } from "./index.ts";
+import { openSafetensors, toF32 } from "./index.ts";
 import type { SafetensorsErrorCode, SafetensorsFile } from "./index.ts";
 
 /** 8 bytes of length, a header, data; `length` lies about the header where given. */
@@ -357,6 +357,7 @@ describe.skipIf(!present)("corpus with the reference implementation's verdicts",
     names?: string[];
     metadata?: object;
     bytes?: Record<string, number[]>;
+    values?: Record<string, unknown[]>;
   }[] = present ? JSON.parse(readFileSync(new URL("index.json", corpus), "utf8")) : [];
   test.each(index)("$file", async (expected) => {
     const read = open(readFileSync(new URL(expected.file, corpus)));
@@ -364,6 +365,11 @@ describe.skipIf(!present)("corpus with the reference implementation's verdicts",
     const opened = await read;
     if (expected.names) expect([...opened.tensors.keys()]).toEqual(expected.names);
     if (expected.metadata) expect(Object.fromEntries(opened.metadata)).toEqual(expected.metadata);
+    for (const [name, values] of Object.entries(expected.values ?? {})) {
+      const { dtype } = opened.tensors.get(name)!;
+      if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") continue;
+      expect([...toF32(await opened.read(name), dtype)]).toEqual(values.map(Number));
+    }
     for (const [name, bytes] of Object.entries(expected.bytes ?? {}))
       expect([...(await opened.read(name))]).toEqual(bytes);
   });
