@@ -98,7 +98,6 @@ const provoke: Record<DataErrorCode, () => unknown> = {
   MIXTURE_INVALID: () => createSchedule({ ...schedule, tasks: [{ name: "a", samplingWeight: 1 }] }),
   SCHEDULE_INVALID: () => createSchedule({ ...schedule, epochs: 0 }),
   SCHEDULE_EXHAUSTED: () => createSchedule({ ...schedule, epochs: 2, tasks: [{ name: "a", maxEpochs: 1 }] }),
-  PACKING_UNSUPPORTED: () => makeBatch([], { packing: "bins", tasks: [] }),
   SPLIT_INVALID: () => splitExamples([], { evalSplit: 2, seed: 0 }),
 };
 

@@ -27,7 +27,6 @@ export type DataErrorCode =
   | "MIXTURE_INVALID"
   | "SCHEDULE_INVALID"
   | "SCHEDULE_EXHAUSTED"
-  | "PACKING_UNSUPPORTED"
   | "SPLIT_INVALID";
 
 /** A mistake in a dataset, a chat template, a tokenizer folder or a mixture. Branch on `code`. */

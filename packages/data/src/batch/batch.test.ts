@@ -49,10 +49,10 @@ describe("makeBatch", () => {
   test("no examples make an empty batch", () => {
     expect(makeBatch([], { packing: false, tasks }).inputIds.length).toBe(0);
   });
-  test("bins and foreign tasks are refused", () => {
-    expect(() => makeBatch([a], { packing: "bins", tasks })).toThrow(
-      expect.objectContaining({ code: "PACKING_UNSUPPORTED" }),
-    );
+  test("bins are laid out as their examples are", () => {
+    expect(makeBatch([a, b], { packing: "bins", tasks })).toEqual(makeBatch([a, b], { packing: true, tasks }));
+  });
+  test("a foreign task is refused", () => {
     expect(() => makeBatch([a], { packing: true, tasks: ["b"] })).toThrow(
       expect.objectContaining({ code: "TASK_EMPTY" }),
     );

@@ -33,7 +33,10 @@ export interface Batch {
 }
 
 export interface BatchOptions {
-  /** true: end to end without padding; false: each example is padded on the right to the longest; `bins` is refused */
+  /**
+   * true: end to end without padding; `bins`: the same, of examples that a schedule packed; false: each example is padded
+   * on the right to the longest
+   */
   readonly packing: boolean | "bins";
   /** all tasks of the run: `taskIds` and the counts are indices into this list */
   readonly tasks: readonly string[];
@@ -41,18 +44,11 @@ export interface BatchOptions {
 
 /**
  * Lays examples out as one flat sequence. Loss and gradients are the same with and without packing.
- * @throws DataError `PACKING_UNSUPPORTED` for bins, `TASK_EMPTY` for an example whose task is not in the list
+ * @throws DataError `TASK_EMPTY` for an example whose task is not in the list
  */
 export function makeBatch(examples: readonly Example[], { packing, tasks }: BatchOptions): Batch {
-  if (packing === "bins") {
-    throw new DataError("PACKING_UNSUPPORTED", "packing: bins is not available", {
-      expected: "true or false",
-      received: "bins",
-      fix: "use packing: true, which has no padding either",
-    });
-  }
   const longest = examples.reduce((max, example) => Math.max(max, example.inputIds.length), 0);
-  const room = (example: Example): number => (packing ? example.inputIds.length : longest);
+  const room = (example: Example): number => (packing === false ? longest : example.inputIds.length);
   const length = examples.reduce((sum, example) => sum + room(example), 0);
 
   const inputIds = new Int32Array(length).fill(PADDING_ID);

@@ -25,6 +25,8 @@ export interface Draws {
   epochSize(epoch: number): number;
   /** the next epoch of another size, Infinity if all that follow are alike */
   nextChange(epoch: number): number;
+  /** epochs of one size draw the same examples, in another order */
+  readonly repeats: boolean;
   /** index of the example drawn `i`-th in `epoch`, 0 ≤ i < epochSize(epoch) */
   at(epoch: number, i: number): number;
 }
@@ -44,6 +46,7 @@ export function plainDraws(tasks: readonly TaskExamples[], { seed, shuffle }: Dr
     return examples;
   };
   return {
+    repeats: true,
     epochSize: (epoch) => examplesOf(epoch).length,
     nextChange: (epoch) =>
       Math.min(...tasks.map(({ maxEpochs = Infinity }) => (maxEpochs > epoch ? maxEpochs : Infinity))),
@@ -79,6 +82,7 @@ export function weightedDraws(tasks: readonly TaskExamples[], { seed, shuffle }:
     return table.slots;
   };
   return {
+    repeats: false,
     epochSize: (epoch) => Math.max(0, Math.min(size, capacity - epoch * size)),
     nextChange: (epoch) => Math.max(epoch + 1, Math.floor(capacity / size)),
     at: (epoch, i) => {

@@ -50,6 +50,7 @@ describe("without sampling weights", () => {
   test("fractional epochs round their steps up; max_steps counts windows", () => {
     expect(createSchedule(base([40], { epochs: 1.5 })).totalSteps).toBe(15);
     expect(createSchedule(base([40], { epochs: 0.01 })).totalSteps).toBe(1);
+    expect(createSchedule(base([40], { epochs: 1.1 })).totalSteps).toBe(11); // 1.1 · 10 in binary is a little more
     expect(createSchedule(base([10], { maxSteps: 7 })).totalSteps).toBe(7); // 3 steps an epoch
     expect(walk(base([10], { maxSteps: 7 })).length).toBe(10 + 10 + 4);
     expect(

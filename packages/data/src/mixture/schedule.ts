@@ -1,7 +1,8 @@
 // Which examples form which optimizer step: a pure function of (options, step), so that resuming is a lookup.
 
 import { DataError } from "../errors.ts";
-import { type Draws, plainDraws, type TaskExamples, weightedDraws } from "./draws.ts";
+import { bins, singles, type Units } from "./bins.ts";
+import { plainDraws, type TaskExamples, weightedDraws } from "./draws.ts";
 import { CYCLE, largestRemainder } from "./quotas.ts";
 
 /** A task of a mixture. */
@@ -19,7 +20,7 @@ export interface ScheduleOptions {
   readonly exampleTasks: ArrayLike<number>;
   /** safe integer ≥ 0 */
   readonly seed: number;
-  /** examples per micro-batch */
+  /** examples (or bins) per micro-batch */
   readonly batchSize: number;
   /** micro-batches per optimizer step */
   readonly gradAccumulation: number;
@@ -27,6 +28,8 @@ export interface ScheduleOptions {
   readonly epochs?: number | undefined;
   readonly maxSteps?: number | undefined;
   readonly shuffle: boolean;
+  /** `packing: bins`: examples are packed into bins of `maxLength` tokens, and `batchSize` counts bins */
+  readonly bins?: { readonly lengths: ArrayLike<number>; readonly maxLength: number } | undefined;
 }
 
 /** What each optimizer step trains on. */
@@ -35,8 +38,8 @@ export interface Schedule {
   /** steps of the first epoch; later epochs are shorter once a task has reached its `maxEpochs` */
   readonly stepsPerEpoch: number;
   /**
-   * Micro-batches of a step, each a list of example indices: `gradAccumulation` lists of `batchSize`, fewer and smaller
-   * in the last window of an epoch. No two calls need to come in order.
+   * Micro-batches of a step, each a list of example indices: `gradAccumulation` lists of `batchSize` examples (or of the
+   * examples in that many bins), fewer and smaller in the last window of an epoch. No two calls need to come in order.
    * @param step - 0 … totalSteps − 1
    */
   window(step: number): number[][];
@@ -59,11 +62,15 @@ export function createSchedule(options: ScheduleOptions): Schedule {
   const weighted = checkMixture(tasks);
   const { seed, shuffle, batchSize, gradAccumulation } = options;
   const draws = weighted ? weightedDraws(tasks, { seed, shuffle }) : plainDraws(tasks, { seed, shuffle });
+  const units =
+    options.bins === undefined
+      ? singles(draws)
+      : bins(draws, { ...options.bins, exampleTasks: options.exampleTasks, seed, shuffle });
   const perStep = batchSize * gradAccumulation;
-  const runs = layOut(draws, perStep, options);
+  const runs = layOut(units, perStep, options);
   const totalSteps = runs.reduce((sum, run) => sum + run.steps, 0);
 
-  /** Epoch of a step, the draws it begins with, and the epoch's size. */
+  /** Epoch of a step, the unit it begins with, and the epoch's size. */
   const find = (step: number): { epoch: number; start: number; size: number } => {
     if (!Number.isInteger(step) || step < 0 || step >= totalSteps) {
       throw new DataError("SCHEDULE_INVALID", `schedule: there is no step ${step}`, {
@@ -78,14 +85,14 @@ export function createSchedule(options: ScheduleOptions): Schedule {
   };
   return {
     totalSteps,
-    stepsPerEpoch: Math.ceil(draws.epochSize(0) / perStep),
+    stepsPerEpoch: Math.ceil(units.epochSize(0) / perStep),
     window(step) {
       const { epoch, start, size } = find(step);
       const end = Math.min(size, start + perStep);
       const microBatches: number[][] = [];
       for (let from = start; from < end; from += batchSize) {
         const length = Math.min(batchSize, end - from);
-        microBatches.push(Array.from({ length }, (_, i) => draws.at(epoch, from + i)));
+        microBatches.push(Array.from({ length }, (_, i) => units.at(epoch, from + i)).flat());
       }
       return microBatches;
     },
@@ -103,17 +110,17 @@ interface EpochRun {
   /** first step */
   readonly step: number;
   readonly steps: number;
-  /** draws per epoch */
+  /** units per epoch */
   readonly size: number;
 }
 
-function layOut(draws: Draws, perStep: number, { epochs, maxSteps }: ScheduleOptions): EpochRun[] {
+function layOut(units: Units, perStep: number, { epochs, maxSteps }: ScheduleOptions): EpochRun[] {
   const runs: EpochRun[] = [];
   let step = 0;
   let epoch = 0;
   for (;;) {
     if (maxSteps === undefined ? epoch >= epochs! : step >= maxSteps) return runs;
-    const size = draws.epochSize(epoch);
+    const size = units.epochSize(epoch);
     if (size === 0) {
       throw new DataError(
         "SCHEDULE_EXHAUSTED",
@@ -126,10 +133,10 @@ function layOut(draws: Draws, perStep: number, { epochs, maxSteps }: ScheduleOpt
       );
     }
     const perEpoch = Math.ceil(size / perStep);
-    const next = draws.nextChange(epoch);
+    const next = units.nextChange(epoch);
     const steps =
       maxSteps === undefined
-        ? Math.ceil(perEpoch * (Math.min(next, epochs!) - epoch))
+        ? Math.ceil(perEpoch * (Math.min(next, epochs!) - epoch) - 1e-9) // 1.1 · 10 is 11.000000000000002
         : Math.min(perEpoch * (next - epoch), maxSteps - step);
     runs.push({ epoch, step, steps, size });
     step += steps;
@@ -137,7 +144,15 @@ function layOut(draws: Draws, perStep: number, { epochs, maxSteps }: ScheduleOpt
   }
 }
 
-function checkNumbers({ seed, batchSize, gradAccumulation, epochs, maxSteps }: ScheduleOptions): void {
+function checkNumbers({
+  seed,
+  batchSize,
+  gradAccumulation,
+  epochs,
+  maxSteps,
+  exampleTasks,
+  bins,
+}: ScheduleOptions): void {
   const check = (name: string, value: number, fine: boolean, expected: string): void => {
     if (fine) return;
     throw new DataError("SCHEDULE_INVALID", `schedule: ${name} is ${value}`, { expected, received: String(value) });
@@ -148,6 +163,12 @@ function checkNumbers({ seed, batchSize, gradAccumulation, epochs, maxSteps }: S
   check("grad_accumulation", gradAccumulation, count(gradAccumulation), "an integer ≥ 1");
   if (epochs !== undefined) check("epochs", epochs, Number.isFinite(epochs) && epochs > 0, "a number > 0");
   if (maxSteps !== undefined) check("max_steps", maxSteps, count(maxSteps), "an integer ≥ 1");
+  if (bins !== undefined) {
+    const { lengths, maxLength } = bins;
+    check("max_length", maxLength, count(maxLength) && maxLength < 2 ** 31, "an integer ≥ 1");
+    const expected = `${exampleTasks.length}, one per example`;
+    check("the number of lengths", lengths.length, lengths.length === exampleTasks.length, expected);
+  }
   if ((epochs === undefined) === (maxSteps === undefined)) {
     throw new DataError("SCHEDULE_INVALID", "schedule: give epochs or max_steps, one of the two", {
       received: epochs === undefined ? "neither" : "both",
