@@ -16,7 +16,13 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tests/**/*.test.ts", "scripts/**/*.test.ts"],
+    include: [
+      "packages/*/src/**/*.test.ts",
+      "apps/*/src/**/*.test.ts",
+      "tests/**/*.test.ts",
+      "scripts/**/*.test.ts",
+      "examples/*/src/**/*.test.ts",
+    ],
     exclude: [...configDefaults.exclude, ...(isLong ? [] : ["**/*.long.test.ts"])],
     // the gate comes first: what it says stands above the summary
     reporters: [...(gated ? [skipGate()] : []), "default"],
