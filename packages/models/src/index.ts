@@ -14,3 +14,6 @@ export type { ModelErrorCode } from "./errors.ts";
 export { checkModel, drawModel, loadModel, readModelConfig } from "./load.ts";
 export type { LoadOptions, PlacedRows } from "./load.ts";
 export { linearPaths, parameterShapes } from "./parameters.ts";
+export type { SamplingOptions } from "./sampling.ts";
+export { Generator } from "./generate.ts";
+export type { Generated, GenerateOptions } from "./generate.ts";

@@ -6,6 +6,8 @@
 export { SftError } from "./errors.ts";
 export type { SftErrorCode } from "./errors.ts";
 export { evaluate } from "./evaluate.ts";
+export { ScorePrograms } from "./score.ts";
+export type { Scores } from "./score.ts";
 export type { EvalEvent, EvalResult, StepEvent, TaskLoss, TrainEvent } from "./events.ts";
 export { train } from "./train.ts";
 export type { TrainOptions } from "./train.ts";

@@ -44,3 +44,4 @@ export { attentionForward, headsPerLane } from "./kernels/attention-forward.ts";
 export { attentionBackwardKeyValue, attentionBackwardQuery, attentionStats } from "./kernels/attention-backward.ts";
 export { MAX_HEAD_DIM } from "./kernels/attention-tile.ts";
 export { ropeKernel } from "./kernels/rope.ts";
+export { cacheKeysValues, decodeMix, decodeScores } from "./kernels/kv-cache.ts";
