@@ -22,8 +22,8 @@ export async function withLock(path, work) {
   mkdirSync(dirname(path), { recursive: true });
   const mine = JSON.stringify({ host: hostname(), pid: process.pid, token: randomUUID() });
   const giveUp = Date.now() + WAIT_MS;
-  for (let waited = false; !tryTake(path, mine); waited = true) {
-    if (!waited) say(`waiting for another tunesmith process that is building this clone (${path})`);
+  for (let tries = 0; !tryTake(path, mine); tries++) {
+    if (tries === 1) say(`waiting for another tunesmith process that is building this clone (${path})`);
     if (Date.now() > giveUp) {
       throw new SetupError("LOCKED", `another process has held ${path} for 20 minutes`, {
         fix: `if no other set-up or build is running, delete that file and run the command again`,
