@@ -4,7 +4,8 @@ import { megabytes, say, SetupError } from "./report.mjs";
 import { run, tail } from "./run.mjs";
 
 export const PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
-const MESA_MAJOR = 24;
+// Tried: 22.3 is refused by Dawn, 23.2 and everything after it works.
+const MESA = { major: 23, minor: 2 };
 const LISTS_DOWNLOAD = "10 to 50 MB"; // Debian's main alone is 9 MB, all of Ubuntu's components 40
 
 /**
@@ -53,7 +54,8 @@ export function parseMadison(text) {
 
 /** @param {string} version of a Debian package, e.g. `25.0.7-2~bpo12+1` */
 export function isNewEnough(version) {
-  return Number(/^(?:\d+:)?(\d+)\./.exec(version)?.[1] ?? 0) >= MESA_MAJOR;
+  const [, major = 0, minor = 0] = /^(?:\d+:)?(\d+)\.(\d+)/.exec(version)?.map(Number) ?? [];
+  return major > MESA.major || (major === MESA.major && minor >= MESA.minor);
 }
 
 /**

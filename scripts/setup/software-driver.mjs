@@ -81,7 +81,7 @@ async function chooseRelease(options, sources, codename) {
   if (source !== undefined) {
     const file = join(sources, BACKPORTS_FILE);
     say(
-      `  this release's Mesa is older than 24; adding ${codename}-backports to apt's sources: ${file}\n    ${source.trim()}`,
+      `  this release's Mesa is older than 23.2; adding ${codename}-backports to apt's sources: ${file}\n    ${source.trim()}`,
     );
     writeFileSync(file, source);
     await updateLists(options);
@@ -90,8 +90,8 @@ async function chooseRelease(options, sources, codename) {
     rmSync(file);
   }
   if (updated.status !== 0 || /^[EW]: Failed to fetch/m.test(updated.output)) throw downloadFailed(updated);
-  throw new SetupError("DRIVER_UNAVAILABLE", "none of this machine's apt sources has Mesa 24 or newer", {
-    fix: "upgrade the distribution, or use a container of Debian 12 or Ubuntu 24.04 (or newer)",
+  throw new SetupError("DRIVER_UNAVAILABLE", "none of this machine's apt sources has Mesa 23.2 or newer", {
+    fix: "add the release's updates to apt's sources, upgrade the distribution, or use a container of Debian 12, Ubuntu 22.04 or newer",
     exitCode: 4,
   });
 }

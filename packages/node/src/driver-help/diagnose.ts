@@ -43,9 +43,12 @@ export interface Diagnosis {
 /** Dawn's prebuilt addon (npm `webgpu` 0.6) refers to symbols of these versions: `objdump -T dawn.node`. */
 const GLIBC = "2.34";
 const LIBSTDCXX = "GLIBCXX_3.4.30";
-/** Mesa 24.0 announces Vulkan 1.3.274; Dawn finds no usable device in the software drivers before it. */
-const LAVAPIPE_API = "1.3.274";
-const CONTAINER = "or run it in a container of Debian 12, Ubuntu 24.04 or newer";
+/**
+ * The third number of the Vulkan version that a driver announces grows with every Mesa release, whatever stands before
+ * it: 22.3 says 1.1.230 and is refused by Dawn, 23.2 says 1.1.255 and works, 25.0 says 1.4.305.
+ */
+const LAVAPIPE_API_PATCH = 255;
+const CONTAINER = "or run it in a container of Debian 12, Ubuntu 22.04 or newer";
 
 /** Names the one thing to mend first. Call it when `probe.kind` is not "device". */
 export function diagnose(facts: PlatformFacts, probe: ProbeOutcome): Diagnosis {
@@ -120,7 +123,7 @@ function diagnoseDriver(facts: PlatformFacts, probe: ProbeOutcome): Diagnosis {
     return { ...cause, fix: `unset ${facts.driverChoice}, or name a driver that works`, softwareDriverHelps: false };
   const hints = nvidiaHint(facts);
   const commands = installCommands(facts.os);
-  const usable = lavapipe !== undefined && !isOlder(lavapipe.apiVersion, LAVAPIPE_API);
+  const usable = lavapipe !== undefined && isNewEnough(lavapipe);
   if (usable && facts.loader !== undefined) {
     const fix = "look at what `vulkaninfo --summary` (package vulkan-tools) says, and report it with this message";
     return { ...cause, fix: [...hints, fix].join("\n"), softwareDriverHelps: false };
@@ -151,10 +154,10 @@ function driverCause(
     };
   if (probe.kind === "refused")
     return { code: "DEVICE_REFUSED", message: `the device "${probe.adapter}" cannot be used: ${probe.reason}` };
-  if (lavapipe !== undefined && isOlder(lavapipe.apiVersion, LAVAPIPE_API)) {
+  if (lavapipe !== undefined && !isNewEnough(lavapipe)) {
     return {
       code: "DRIVER_TOO_OLD",
-      message: `Mesa's software driver is too old: it announces Vulkan ${lavapipe.apiVersion}, and Dawn needs Mesa 24 (Vulkan ${LAVAPIPE_API}) or newer`,
+      message: `Mesa's software driver is too old: it announces Vulkan ${lavapipe.apiVersion}, and Dawn needs Mesa 23.2 (a third number of at least ${LAVAPIPE_API_PATCH}) or newer`,
     };
   }
   return {
@@ -169,6 +172,10 @@ function nvidiaHint(facts: PlatformFacts): string[] {
     "There is an NVIDIA GPU, but its Vulkan driver is missing. In a container: start it with NVIDIA_DRIVER_CAPABILITIES=all;",
     "else install the libnvidia-gl package of your driver's version. Without a GPU, for the software driver:",
   ];
+}
+
+function isNewEnough(lavapipe: VulkanDriver): boolean {
+  return Number(lavapipe.apiVersion.split(".")[2]) >= LAVAPIPE_API_PATCH;
 }
 
 /** True when dotted version `a` comes before `b`. Text without a number counts as older. */

@@ -2,7 +2,7 @@
 
 import type { OsRelease } from "./os-release.ts";
 
-/** Debian releases whose own Mesa is older than 24; their backports have a newer one. */
+/** Debian releases whose own Mesa is older than 23.2; their backports have a newer one. */
 const DEBIAN_BACKPORTS = ["bookworm"];
 const MANAGERS: readonly (readonly [ids: readonly string[], commands: readonly string[]])[] = [
   [["debian", "ubuntu"], ["apt-get update && apt-get install --no-install-recommends mesa-vulkan-drivers libvulkan1"]],
@@ -21,11 +21,8 @@ export function installCommands(os: OsRelease | undefined): string[] {
     .at(0);
   if (os === undefined || known === undefined) {
     return [
-      `install Mesa 24 or newer with its software Vulkan driver (lavapipe) and the Vulkan loader from ${os?.prettyName ?? "your distribution"}, then try again`,
+      `install Mesa 23.2 or newer with its software Vulkan driver (lavapipe) and the Vulkan loader from ${os?.prettyName ?? "your distribution"}, then try again`,
     ];
-  }
-  if (os.id === "ubuntu" && os.versionId < "24.04") {
-    return ["Ubuntu before 24.04 has no Mesa 24: upgrade Ubuntu, or use a container of Ubuntu 24.04 or Debian 12"];
   }
   const [names, commands] = known;
   const untried = names[0] === "debian" ? [] : [`(not tried on ${os.prettyName}: please report what happened)`];
