@@ -124,7 +124,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "tokens cut away are not counted",
-    file: "packages/data/src/tokenize/tokenize-row.ts",
+    file: "packages/data/src/tokenize/fit.ts",
     find: "lostTokens: tokens - maxLength",
     replace: "lostTokens: 0",
     tests: ["packages/data/src/tokenize"],
@@ -138,9 +138,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "lstrip ignores its argument",
-    file: "packages/data/src/chat-template/python-interpreter.ts",
-    find: "const set = chars === undefined ?",
-    replace: "const set = chars !== null ?",
+    file: "packages/data/src/chat-template/python-values.ts",
+    find: "(chars === undefined ? PYTHON_SPACE",
+    replace: "(true ? PYTHON_SPACE",
     tests: ["packages/data/src/chat-template/python-interpreter.test.ts"],
   },
   {

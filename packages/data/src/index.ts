@@ -36,16 +36,8 @@ export { createSchedule, type MixtureTask, type Schedule, type ScheduleOptions }
 export { type JsonLine, type Line, readJsonl, readLines } from "./readers/jsonl.ts";
 export { countTargets, type Example, IGNORED, shiftLabels } from "./tokenize/example.ts";
 export { labelWeights, type WeightedSpan } from "./tokenize/label-weights.ts";
-export {
-  type Overlong,
-  OVERLONG,
-  type Piece,
-  TRAIN_ON,
-  type TokenizedRow,
-  type TokenizeOptions,
-  tokenizeRow,
-  type TrainOn,
-} from "./tokenize/tokenize-row.ts";
+export { type Overlong, OVERLONG, type Piece, type TokenizedRow } from "./tokenize/fit.ts";
+export { TRAIN_ON, type TokenizeOptions, tokenizeRow, type TrainOn } from "./tokenize/tokenize-row.ts";
 export { readTokenizerFolder, type TokenizerFolder } from "./tokenizer/model-folder.ts";
 export { codePointStarts, spansInCodePoints } from "./tokenizer/offsets.ts";
 export type { Encoding, SpecialTokens, Tokenizer } from "./tokenizer/tokenizer.ts";

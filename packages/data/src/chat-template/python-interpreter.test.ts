@@ -9,6 +9,14 @@ const render = (source: string, content = "x"): string =>
   });
 
 // expected: jinja2 3.1.6 with trim_blocks, lstrip_blocks, ImmutableSandboxedEnvironment
+test("a text full of spaces takes no quadratic time", () => {
+  const started = Date.now();
+  expect(
+    render("{{ messages[0].content.rstrip() }}{{ messages[0].content|trim }}", `${" ".repeat(200_000)}x`).length,
+  ).toBe(200_002);
+  expect(Date.now() - started).toBeLessThan(5000);
+});
+
 describe("what the library renders differently from Python", () => {
   test.each([
     [

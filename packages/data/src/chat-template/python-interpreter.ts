@@ -2,7 +2,19 @@
 // silent: `lstrip("\n")` that strips spaces too changes the training text of Qwen3. This subclass gives the nodes
 // concerned their Python meaning and leaves the rest to the library. Checked against jinja2 on 124 public templates.
 
-import { Environment, Interpreter } from "@huggingface/jinja";
+import { Interpreter } from "@huggingface/jinja";
+import {
+  capitalize,
+  equal,
+  escapeHtml,
+  extreme,
+  format,
+  pythonString,
+  type Scope,
+  strip,
+  type Value,
+  valueOf,
+} from "./python-values.ts";
 
 // The library's declarations do not resolve under `moduleResolution: nodenext`, hence these.
 
@@ -14,16 +26,6 @@ export interface Program {
 interface Node extends Program {
   readonly [field: string]: unknown;
 }
-/** A value at run time: `value` is a string, number, boolean, null, undefined, array, Map or function. */
-interface Value {
-  readonly type: string;
-  readonly value: unknown;
-  toString(): string;
-}
-/** Variables of a template. */
-export interface Scope {
-  set(name: string, value: unknown): Value;
-}
 interface Base {
   evaluate(node: Node | undefined, scope: Scope): Value;
 }
@@ -31,11 +33,6 @@ const LibraryInterpreter = Interpreter as unknown as new (scope: Scope) => Base;
 
 /** A node whose value is known: lets the library finish what was begun here. */
 const lift = (lifted: Value): Node => ({ type: "Lifted", lifted });
-
-/** The library exports no value classes; they are found on values it made. */
-function valueOf(plain: unknown): Value {
-  return (new Environment() as Scope).set("value", plain);
-}
 
 const STATEMENTS = new Set([
   "Program",
@@ -50,75 +47,6 @@ const STATEMENTS = new Set([
   "Comment",
 ]);
 const GENERATORS = new Set(["map", "select", "reject", "selectattr", "rejectattr"]);
-
-/** Python's `str.isspace` for what `strip` removes; JavaScript's trim also takes U+FEFF and leaves U+001C … U+001F. */
-const PYTHON_SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
-
-function strip(text: string, side: string, chars: string | undefined): string {
-  const set = chars === undefined ? `[${PYTHON_SPACE}]` : `[${chars.replace(/[\\\]^-]/g, "\\$&")}]`;
-  if (chars === "") return text;
-  let out = text;
-  if (side !== "rstrip") out = out.replace(new RegExp(`^${set}+`, "u"), "");
-  if (side !== "lstrip") out = out.replace(new RegExp(`${set}+$`, "u"), "");
-  return out;
-}
-
-/** Python's `str(value)` and, nested, `repr(value)`. */
-function pythonString(value: Value, nested = false): string {
-  switch (value.type) {
-    case "NullValue":
-      return "None";
-    case "BooleanValue":
-      return value.value === true ? "True" : "False";
-    case "UndefinedValue":
-      return nested ? "Undefined" : "";
-    case "StringValue":
-      return nested ? quoted(value.value as string) : (value.value as string);
-    case "ArrayValue":
-      return `[${(value.value as Value[]).map((item) => pythonString(item, true)).join(", ")}]`;
-    case "ObjectValue":
-      return `{${[...(value.value as Map<string, Value>)].map(([key, item]) => `${quoted(key)}: ${pythonString(item, true)}`).join(", ")}}`;
-    default:
-      return value.toString();
-  }
-}
-
-/** Python's `repr` of a string of printable characters and the usual escapes. */
-function quoted(text: string): string {
-  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
-  const escapes: Record<string, string> = {
-    "\\": "\\\\",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    [quote]: `\\${quote}`,
-  };
-  return quote + text.replace(/[\\\n\r\t'"]/g, (c) => escapes[c] ?? c) + quote;
-}
-
-function escapeHtml(text: string): string {
-  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;" };
-  return text.replace(/[&<>'"]/g, (c) => entities[c]!);
-}
-
-/** Python's `==`: no coercion between types but among numbers and booleans, and by content for lists and dicts. */
-function equal(a: Value, b: Value): boolean {
-  const number = (value: Value): number | undefined =>
-    value.type === "IntegerValue" || value.type === "FloatValue" || value.type === "BooleanValue"
-      ? Number(value.value)
-      : undefined;
-  if (number(a) !== undefined) return number(a) === number(b);
-  if (a.type !== b.type) return false;
-  if (a.type === "ArrayValue") {
-    const [left, right] = [a.value as Value[], b.value as Value[]];
-    return left.length === right.length && left.every((item, i) => equal(item, right[i]!));
-  }
-  if (a.type === "ObjectValue") {
-    const [left, right] = [a.value as Map<string, Value>, b.value as Map<string, Value>];
-    return left.size === right.size && [...left].every(([key, item]) => right.has(key) && equal(item, right.get(key)!));
-  }
-  return a.value === b.value;
-}
 
 /**
  * Runs a parsed template with Python's meaning of strings, equality and printing.
@@ -335,35 +263,4 @@ class PythonInterpreter extends LibraryInterpreter {
     this.#integerKeys.add(dict);
     return dict;
   }
-}
-
-function capitalize(text: string): string {
-  const [first = "", ...rest] = text;
-  return first.toUpperCase() + rest.join("").toLowerCase();
-}
-
-function extreme(items: readonly Value[], name: "min" | "max"): Value {
-  let best = items[0];
-  if (best === undefined) return valueOf(undefined);
-  for (const item of items) {
-    if (item.type !== best.type && (item.type === "StringValue" || best.type === "StringValue")) {
-      throw new TypeError(`${name}: cannot compare ${item.type} and ${best.type}`);
-    }
-    const less = (item.value as number | string) < (best.value as number | string);
-    const more = (item.value as number | string) > (best.value as number | string);
-    if (name === "min" ? less : more) best = item;
-  }
-  return best;
-}
-
-/** Python's `str.format` with plain fields: `{}`, `{0}`, `{name}`, `{{` and `}}`. */
-function format(text: string, positional: readonly Value[], named: ReadonlyMap<string, Value>): string {
-  let next = 0;
-  return text.replace(/\{\{|\}\}|\{([^{}]*)\}/g, (whole, field: string | undefined) => {
-    if (field === undefined) return whole[0]!;
-    const value =
-      field === "" ? positional[next++] : /^\d+$/.test(field) ? positional[Number(field)] : named.get(field);
-    if (value === undefined) throw new Error(`format: no value for the field ${whole}`);
-    return pythonString(value);
-  });
 }

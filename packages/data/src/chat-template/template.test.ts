@@ -37,6 +37,14 @@ describe("compileTemplate", () => {
       '[{"name": "f", "__proto__": {"x": "é<"}}]',
     );
   });
+  test.each(["{{ range(100001) }}", "{{ range(0, 5, 0) }}", "{{ range(0, -200000, -1) }}"])(
+    "%s is refused",
+    (source) => {
+      expect(() => compileTemplate(source, "t").render(input())).toThrow(
+        expect.objectContaining({ code: "TEMPLATE_FAILED" }),
+      );
+    },
+  );
   test("raise_exception and syntax errors are typed and name the template", () => {
     const raising = compileTemplate("{{ raise_exception('no system role') }}", "my.jinja");
     expect(() => raising.render(input())).toThrow(

@@ -4,7 +4,8 @@ import { Environment, parse, tokenize } from "@huggingface/jinja";
 import type { JsonObject, JsonValue } from "@tunesmith/core";
 import { DataError } from "../errors.ts";
 import type { Message } from "../formats/row.ts";
-import { interpret, type Program, type Scope } from "./python-interpreter.ts";
+import { interpret, type Program } from "./python-interpreter.ts";
+import type { Scope } from "./python-values.ts";
 import { strftime } from "./strftime.ts";
 
 /** Start and end in UTF-16 code units. */
@@ -67,9 +68,13 @@ function roleOf(message: Message | JsonObject): string {
   return String(message instanceof Map ? message.get("role") : message.role);
 }
 
+/** As in jinja2's sandbox. */
+const MAX_RANGE = 100_000;
+
 function range(start: number, stop?: number, step = 1): number[] {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (step === 0) throw new Error("range() arg 3 must not be zero");
+  if ((to - from) / step > MAX_RANGE) throw new Error(`range() of more than ${MAX_RANGE} items`);
   const out = [];
   for (let i = from; step > 0 ? i < to : i > to; i += step) out.push(i);
   return out;

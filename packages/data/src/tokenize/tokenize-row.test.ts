@@ -3,7 +3,8 @@ import { charTokenizer } from "../../test/char-tokenizer.ts";
 import { compileTemplate } from "../chat-template/template.ts";
 import type { ConversationRow, Message, Row } from "../formats/row.ts";
 import { IGNORED } from "./example.ts";
-import { type TokenizedRow, type TokenizeOptions, tokenizeRow } from "./tokenize-row.ts";
+import type { TokenizedRow } from "./fit.ts";
+import { type TokenizeOptions, tokenizeRow } from "./tokenize-row.ts";
 
 const at = { path: "d.jsonl", line: 3 };
 const tokenizer = charTokenizer({ addBos: true });

@@ -6,13 +6,12 @@ import { DataError } from "../errors.ts";
 import { failRow, type RowAt } from "../formats/columns.ts";
 import type { CompletionRow, ConversationRow, Row, TextRow, TokensRow } from "../formats/row.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { countTargets, type Example, IGNORED, shiftLabels } from "./example.ts";
+import { IGNORED, shiftLabels } from "./example.ts";
+import { cutText, fit, type Overlong, type Piece, type TokenizedRow } from "./fit.ts";
 import { labelWeights, type WeightedSpan } from "./label-weights.ts";
 
 export const TRAIN_ON = ["assistant", "last", "completion", "all"] as const;
 export type TrainOn = (typeof TRAIN_ON)[number];
-export const OVERLONG = ["error", "drop", "truncate"] as const;
-export type Overlong = (typeof OVERLONG)[number];
 
 export interface TokenizeOptions {
   readonly tokenizer: Tokenizer;
@@ -27,20 +26,6 @@ export interface TokenizeOptions {
   readonly vocabSize: number;
   /** for templates that print the date */
   readonly now: Date;
-}
-
-/** An example before it has a place in a dataset. */
-export type Piece = Omit<Example, "task" | "row">;
-
-/** What became of a row. */
-export interface TokenizedRow {
-  /** one, or several blocks of a text, or none if the row was dropped */
-  readonly pieces: readonly Piece[];
-  /** tokens of the whole row */
-  readonly tokens: number;
-  /** tokens that are in no piece */
-  readonly lostTokens: number;
-  readonly lost: "nothing" | "end" | "too_long" | "no_targets";
 }
 
 /**
@@ -256,51 +241,4 @@ function checkIds(piece: Piece, at: RowAt, { vocabSize }: TokenizeOptions): void
       fix: "the tokenizer and the model do not belong together; check the model folder",
     });
   }
-}
-
-function slice(piece: Piece, start: number, end: number): Piece {
-  const targets = piece.targets.slice(start, end);
-  const targetWeights = piece.targetWeights.slice(start, end);
-  // the token after the last one was cut away
-  if (targets.length > 0) {
-    targets[targets.length - 1] = IGNORED;
-    targetWeights[targets.length - 1] = 0;
-  }
-  return {
-    inputIds: piece.inputIds.slice(start, end),
-    targets,
-    targetWeights,
-    ...(piece.positionIds === undefined ? {} : { positionIds: piece.positionIds.slice(start, end) }),
-    ...(piece.segmentIds === undefined ? {} : { segmentIds: piece.segmentIds.slice(start, end) }),
-  };
-}
-
-function fit(whole: Piece, at: RowAt, { maxLength, overlong }: TokenizeOptions): TokenizedRow {
-  const tokens = whole.inputIds.length;
-  if (countTargets(whole) === 0) return { pieces: [], tokens, lostTokens: tokens, lost: "no_targets" };
-  if (tokens <= maxLength) return { pieces: [whole], tokens, lostTokens: 0, lost: "nothing" };
-  if (overlong === "error") {
-    failRow("ROW_TOO_LONG", at, `the row has ${tokens} tokens, max_length is ${maxLength}`, {
-      expected: `at most ${maxLength} tokens`,
-      received: String(tokens),
-      fix: "raise max_length, shorten the row, or set overlong: drop or truncate",
-    });
-  }
-  if (overlong === "drop") return { pieces: [], tokens, lostTokens: tokens, lost: "too_long" };
-  const start = slice(whole, 0, maxLength);
-  if (countTargets(start) === 0) return { pieces: [], tokens, lostTokens: tokens, lost: "no_targets" };
-  return { pieces: [start], tokens, lostTokens: tokens - maxLength, lost: "end" };
-}
-
-/** Blocks of `maxLength`. Each is an example of its own: its first token is no target. */
-function cutText(whole: Piece, maxLength: number): TokenizedRow {
-  const tokens = whole.inputIds.length;
-  const pieces: Piece[] = [];
-  let lostTokens = 0;
-  for (let start = 0; start < tokens; start += maxLength) {
-    const block = slice(whole, start, Math.min(tokens, start + maxLength));
-    if (countTargets(block) > 0) pieces.push(block);
-    else lostTokens += block.inputIds.length;
-  }
-  return { pieces, tokens, lostTokens, lost: pieces.length === 0 ? "no_targets" : lostTokens > 0 ? "end" : "nothing" };
 }
