@@ -69,7 +69,6 @@ export function columnSums(args: { x: Tensor; out: Tensor; accumulate?: boolean 
       slices,
       out_start: 0,
       out_stride: cols,
-      bias_start: 0,
       flags: args.accumulate === true ? ACCUMULATE : 0,
       scale: 1,
     },

@@ -91,6 +91,7 @@ describe.each([
     [40, 6, 33],
     [8, 12, 1028],
     [5, 7, 1031],
+    [132, 260, 124], // enough work for the larger tile of the subgroup kernel
   ])("%i × %i × %i", (m, n, k) => {
     test.each(LAYOUTS)("%s equals the float64 loop", async (layout) => {
       const shape = shapes(layout, m, n, k);
@@ -99,6 +100,14 @@ describe.each([
       matmul({ layout, a: f32(device, shape.a, a), b: f32(device, shape.b, b), out });
       expect(maxAbsError(await values(out), expected(a, b, layout, m, n, k))).toBeLessThan(tolerance(k));
     });
+  });
+
+  test("a product large enough for the largest shared tile", async () => {
+    const [m, n, k] = [1924, 2052, 20];
+    const [a, b] = [seededNormals(m * k, 1), seededNormals(n * k, 2)];
+    const out = empty(device, [m, n]);
+    matmul({ layout: "nt", a: f32(device, [m, k], a), b: f32(device, [n, k], b), out });
+    expect(maxAbsError(await values(out), expected(a, b, "nt", m, n, k))).toBeLessThan(tolerance(k));
   });
 
   // [40, 8]: transposed; [20, 36]: not; [6, 7, 700]: unaligned and sliced

@@ -12,7 +12,7 @@ import { ACCUMULATE, ADD_BIAS } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
 import { matmulShuffle, shuffleTileCols } from "./shuffle.ts";
 import { addSlices } from "./slices.ts";
-import { matmulTile, TILE_COLS } from "./tile.ts";
+import { matmulTile, tileCols } from "./tile.ts";
 
 export interface MatmulArgs {
   /** nn: a [M,K] · b [K,N]; nt: a [M,K] · b [N,K]ᵀ; tn: a [K,M]ᵀ · b [K,N] */
@@ -122,12 +122,12 @@ interface Product {
 function multiply(facts: DeviceFacts, product: Product): void {
   const { a, b, depth, out, outStart, outStride, bias, scale } = product;
   const shuffle = fixedSubgroup(facts);
-  const tileCols = shuffle ? shuffleTileCols(facts) : TILE_COLS;
   // few columns would leave most lanes idle: compute the transpose, where they are rows
   const transposed = b.format === "f32" && b.own <= 16 && a.own > b.own;
   const [left, right] = transposed ? [b, a] : [a, b];
-  const tile = chooseTile(shuffle, left.own);
-  const tiles = Math.ceil(left.own / tile) * Math.ceil(right.own / tileCols);
+  const tile = (shuffle ? shuffleTile : sharedTile)(left.own, right.own, depth);
+  const cols = shuffle ? shuffleTileCols(facts) : tileCols(tile);
+  const tiles = Math.ceil(left.own / tile) * Math.ceil(right.own / cols);
   const { slices, chunk } = cut(facts, depth, tiles, a.own * b.own);
 
   const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
@@ -158,12 +158,13 @@ function multiply(facts: DeviceFacts, product: Product): void {
       right_stride: right.stride,
       out_start: target.start,
       out_stride: target.stride,
-      bias_start: outStart,
       chunk,
       slices,
       slice_stride: slices > 1 ? a.own * b.own : 0,
       flags: target.flags,
+
       scale: target.scale,
+      four: 4,
     },
     // where there is no bias, something must still be bound
     reads: { left: left.tensor, right: right.tensor, bias: bias ?? a.tensor },
@@ -178,7 +179,6 @@ function multiply(facts: DeviceFacts, product: Product): void {
       slices,
       out_start: outStart,
       out_stride: outStride,
-      bias_start: outStart,
       flags: flagsOf(product),
       scale,
     },
@@ -199,9 +199,17 @@ function vectors(side: Side, depth: number): boolean {
   return extent % 4 === 0 && side.stride % 4 === 0 && side.start % 4 === 0;
 }
 
-function chooseTile(shuffle: boolean, rows: number): number {
-  if (shuffle) return rows <= 4 ? 4 : 16;
-  return rows <= 16 ? 16 : 64;
+/** Rows per workgroup. More rows per load are faster and compile longer, so small products take fewer. */
+function shuffleTile(rows: number, cols: number, depth: number): number {
+  if (rows <= 4) return 4;
+  if (rows <= 8) return 8;
+  return rows >= 64 && rows * cols * depth >= 2 ** 22 ? 32 : 16;
+}
+
+function sharedTile(rows: number, cols: number): number {
+  if (rows <= 16) return 16;
+  // the large tile pays once there are enough of them to fill a large GPU
+  return Math.ceil(rows / 128) * Math.ceil(cols / 128) >= 256 ? 128 : 64;
 }
 
 const SLICE_STEP = 32; // depth that every variant handles in whole steps

@@ -2,10 +2,12 @@
 // result reaches `out`. Both compute left · right, [rows, depth] · [depth, cols]; a product with few columns is
 // computed as its transpose, with the operands exchanged.
 
+import type { Element, Spec } from "../../kernel.ts";
 import type { WeightFormat } from "../../weight.ts";
-import type { Spec } from "../../kernel.ts";
+import { operandElement } from "./operands.ts";
 import type { Contiguous } from "./operands.ts";
 
+/** At most 16: all that fits in 64 bytes of immediates. */
 export const MATMUL_PARAMS = {
   rows: "u32",
   cols: "u32",
@@ -14,9 +16,9 @@ export const MATMUL_PARAMS = {
   left_stride: "u32",
   right_start: "u32",
   right_stride: "u32",
+  /** first element of out, and of bias */
   out_start: "u32",
   out_stride: "u32",
-  bias_start: "u32",
   /** depth is cut into `slices` ranges of `chunk`; with more than one, each writes its own partial result */
   chunk: "u32",
   slices: "u32",
@@ -24,6 +26,8 @@ export const MATMUL_PARAMS = {
   /** sum of ADD_BIAS and ACCUMULATE */
   flags: "u32",
   scale: "f32",
+  /** 4. Mesa unrolls a loop whose count it can prove, and sixteen copies of a store take seconds to compile */
+  four: "u32",
 } as const;
 
 export const ADD_BIAS = 1;
@@ -45,9 +49,21 @@ export interface MatmulSpec extends Spec {
   readonly tile: number;
 }
 
+type BySpec = (spec: Spec) => Element;
+/** Bindings of both kernels. */
+export const MATMUL_READS: { left: BySpec; right: BySpec; bias: Element } = {
+  left: (spec) => operandElement("f32", (spec as MatmulSpec).aligned),
+  right: (spec) => operandElement((spec as MatmulSpec).format, (spec as MatmulSpec).vectors),
+  bias: "f32",
+};
+/** An update even where nothing is added to it: whether the old content counts is a parameter. */
+export const MATMUL_UPDATES: { out: BySpec } = {
+  out: (spec) => ((spec as MatmulSpec).aligned ? "vec4f" : "f32"),
+};
+
 /**
  * WGSL: `group` → `row0`, `col0` of the tile, its depth range [`k_first`, `k_end`) and `slice`. Neighbouring groups
- * share columns: on hardware with few cores the right operand, the larger traffic, stays in cache.
+ * share columns, so that the right operand, the larger traffic, stays in cache.
  */
 export function tileOfGroup(tileRows: number, tileCols: number): string {
   return `
@@ -72,40 +88,45 @@ export function tileCount(
 }
 
 /**
- * WGSL: `store4(slice, row, col, v0, v1, v2, v3)` finishes a 4×4 block, whose rows are v0 … v3: scale, bias,
+ * WGSL: `store_block(slice, row, col, v0, v1, v2, v3)` finishes a 4×4 block, whose rows are v0 … v3: scale, bias,
  * accumulation, bounds.
  */
 export function storeBlock(spec: MatmulSpec): string {
   const { transposed, aligned } = spec;
-  const c = ["x", "y", "z", "w"];
-  const line = (j: number): string =>
-    transposed ? `vec4f(${[0, 1, 2, 3].map((r) => `v${r}.${c[j]}`).join(", ")})` : `v${j}`;
+  const [x, y, z, w] = ["x", "y", "z", "w"].map((c) => `vec4f(v0.${c}, v1.${c}, v2.${c}, v3.${c})`);
+  const lines = transposed ? [x, y, z, w] : ["v0", "v1", "v2", "v3"];
   const [major, minor] = transposed ? ["col", "row"] : ["row", "col"];
   const [majors, minors] = transposed ? ["p.cols", "p.rows"] : ["p.rows", "p.cols"];
-  const element = (j: number): string => `
-      if (minor + ${j}u < ${minors}) {
-        if ((p.flags & ${ADD_BIAS}u) != 0u) { v.${c[j]} += bias[p.bias_start + minor + ${j}u]; }
-        if ((p.flags & ${ACCUMULATE}u) != 0u) { v.${c[j]} += out[at + ${j}u]; }
-        out[at + ${j}u] = v.${c[j]};
-      }`;
+  const store = aligned
+    ? `if (accumulate) { v += out[at >> 2u]; }
+          out[at >> 2u] = v;`
+    : ["x", "y", "z", "w"]
+        .map(
+          (c, j) => `if (${minor} + ${j}u < ${minors}) {
+            if (accumulate) { v.${c} += out[at + ${j}u]; }
+            out[at + ${j}u] = v.${c};
+          }`,
+        )
+        .join("\n          ");
   return `
-    fn store_line(slice: u32, major: u32, minor: u32, product: vec4f) {
-      if (major >= ${majors} || minor >= ${minors}) { return; }
-      let at = p.out_start + slice * p.slice_stride + major * p.out_stride + minor;
-      var v = p.scale * product;
-      ${
-        aligned
-          ? `
-      if ((p.flags & ${ADD_BIAS}u) != 0u) {
-        let i = p.bias_start + minor;
-        v += vec4f(bias[i], bias[i + 1u], bias[i + 2u], bias[i + 3u]);
-      }
-      if ((p.flags & ${ACCUMULATE}u) != 0u) { v += out[at >> 2u]; }
-      out[at >> 2u] = v;`
-          : [0, 1, 2, 3].map(element).join("")
-      }
-    }
     fn store_block(slice: u32, row: u32, col: u32, v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f) {
-      ${[0, 1, 2, 3].map((j) => `store_line(slice, ${major} + ${j}u, ${minor}, ${line(j)});`).join("\n      ")}
+      if (${minor} >= ${minors}) { return; }
+      let accumulate = (p.flags & ${ACCUMULATE}u) != 0u;
+      var added = vec4f(0.0);
+      if ((p.flags & ${ADD_BIAS}u) != 0u) {
+        let i = p.out_start + ${minor};
+        let last = p.out_start + ${minors} - 1u;
+        added = vec4f(bias[i], bias[min(i + 1u, last)], bias[min(i + 2u, last)], bias[min(i + 3u, last)]);
+      }
+      var at = p.out_start + slice * p.slice_stride + ${major} * p.out_stride + ${minor};
+      var line0 = ${lines[0]}; var line1 = ${lines[1]}; var line2 = ${lines[2]}; let line3 = ${lines[3]};
+      for (var j = 0u; j < p.four; j++) {
+        if (${major} + j < ${majors}) {
+          var v = p.scale * line0 + added;
+          ${store}
+        }
+        at += p.out_stride;
+        line0 = line1; line1 = line2; line2 = line3;
+      }
     }`;
 }

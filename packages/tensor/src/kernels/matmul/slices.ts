@@ -9,7 +9,7 @@ const LANES = 64;
 
 /** partial [slices, rows, cols] → out = scale · Σ partial (+ bias [cols]) (+ out). */
 export const addSlices: Kernel<
-  "rows" | "cols" | "slices" | "out_start" | "out_stride" | "bias_start" | "flags" | "scale",
+  "rows" | "cols" | "slices" | "out_start" | "out_stride" | "flags" | "scale",
   "partial" | "bias",
   never,
   "out"
@@ -21,7 +21,6 @@ export const addSlices: Kernel<
     slices: "u32",
     out_start: "u32",
     out_stride: "u32",
-    bias_start: "u32",
     flags: "u32",
     scale: "f32",
   },
@@ -41,7 +40,7 @@ export const addSlices: Kernel<
       let col = i % p.cols;
       let at = p.out_start + row * p.out_stride + col;
       var v = p.scale * sum;
-      if ((p.flags & ${ADD_BIAS}u) != 0u) { v += bias[p.bias_start + col]; }
+      if ((p.flags & ${ADD_BIAS}u) != 0u) { v += bias[p.out_start + col]; }
       if ((p.flags & ${ACCUMULATE}u) != 0u) { v += out[at]; }
       out[at] = v;
     }`,

@@ -1,63 +1,159 @@
 // Matmul for GPUs of any vendor: a workgroup keeps a piece of both operands in shared memory and each thread
-// accumulates a 4×4 block in registers. Assumes nothing about subgroups.
+// accumulates 4×4 blocks in registers, while the next piece is already on its way. Assumes nothing about subgroups.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
 import type { Kernel } from "../../kernel.ts";
-import { BLOCK, operand, operandElement } from "./operands.ts";
-import { MATMUL_PARAMS, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
+import { BLOCK, operand } from "./operands.ts";
+import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
 
-/** Columns per workgroup. */
-export const TILE_COLS = 64;
-/** Depth of the pieces in shared memory: 16 KiB with 64 rows, which every device has. */
-const TILE_DEPTH = 32;
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+interface Geometry {
+  readonly cols: number;
+  /** depth of the pieces in shared memory; both together take at most 16 KiB, which every device has */
+  readonly depth: number;
+  /** 4×4 blocks per thread, down and across */
+  readonly down: number;
+  readonly across: number;
+}
+/** By rows of the tile: few rows (decoding, low-rank factors), the general case, and the most work per load. */
+const GEOMETRY: Readonly<Record<number, Geometry>> = {
+  16: { cols: 64, depth: 16, down: 1, across: 1 },
+  64: { cols: 64, depth: 32, down: 1, across: 1 },
+  128: { cols: 128, depth: 16, down: 2, across: 2 },
+};
+
+/** Columns per workgroup with a tile of `rows`. */
+export function tileCols(rows: number): number {
+  return GEOMETRY[rows]!.cols;
+}
+
+/** How one operand's piece goes through the threads: each of `blocks · depth / 4` threads from `first` on takes a 4×4 block. */
+function piece(
+  side: "left" | "right",
+  spec: MatmulSpec,
+  o: {
+    blocks: number;
+    depth: number;
+    first: number;
+    threads: number;
+    next: string;
+    origin: string;
+  },
+): { load: string; keep: string } {
+  const depthBlocks = o.depth / 4;
+  const count = o.blocks * depthBlocks;
+  const inside = [
+    ...(o.first > 0 ? [`lane >= ${o.first}u`] : []),
+    ...(o.first + count < o.threads ? [`lane < ${o.first + count}u`] : []),
+  ];
+  const own = `${side}_own`;
+  const deep = `${side}_deep`;
+  // neighbouring threads read neighbouring memory: the contiguous dimension runs fastest
+  const index = `(lane - ${o.first}u)`;
+  const place =
+    spec[side] === "k"
+      ? `let ${own} = ${index} / ${depthBlocks}u; let ${deep} = 4u * (${index} % ${depthBlocks}u);`
+      : `let ${own} = ${index} % ${o.blocks}u; let ${deep} = 4u * (${index} / ${o.blocks}u);`;
+  const kept = range(4).map((j) => `${side}_tile[(${deep} + ${j}u) * ${o.blocks}u + ${own}] = ${o.next}.k${j};`);
+  const when = (condition: readonly string[], body: string): string =>
+    condition.length === 0 ? `{ ${body} }` : `if (${condition.join(" && ")}) { ${body} }`;
+  return {
+    load: `${when(
+      inside,
+      `${place}
+          ${o.next} = Block();
+          if (k + ${deep} < k_end) { ${o.next} = ${side}_block(${o.origin} + 4u * ${own}, k + ${deep}, k_end); }`,
+    )}`,
+    keep: when(inside, `${place} ${kept.join(" ")}`),
+  };
+}
 
 function source(spec: MatmulSpec): string {
+  const { cols, depth, down, across } = GEOMETRY[spec.tile]!;
   const rowBlocks = spec.tile / 4;
-  const colBlocks = TILE_COLS / 4;
-  const depthBlocks = TILE_DEPTH / 4;
-  const threads = rowBlocks * colBlocks;
-  // neighbouring threads read neighbouring memory: the contiguous dimension runs fastest
-  const place = (side: "left" | "right", blocks: number): string =>
-    spec[side] === "k"
-      ? `let own = i / ${depthBlocks}u; let depth = i % ${depthBlocks}u;`
-      : `let own = i % ${blocks}u; let depth = i / ${blocks}u;`;
-  const fill = (side: "left" | "right", blocks: number, origin: string): string => `
-        for (var i = lane; i < ${blocks * depthBlocks}u; i += ${threads}u) {
-          ${place(side, blocks)}
-          var b = Block();
-          if (k + 4u * depth < k_end) { b = ${side}_block(${origin} + 4u * own, k + 4u * depth, k_end); }
-          let at = 4u * depth * ${blocks}u + own;
-          ${side}_tile[at] = b.k0; ${side}_tile[at + ${blocks}u] = b.k1;
-          ${side}_tile[at + ${2 * blocks}u] = b.k2; ${side}_tile[at + ${3 * blocks}u] = b.k3;
-        }`;
+  const colBlocks = cols / 4;
+  const threadRows = rowBlocks / down;
+  const threadCols = colBlocks / across;
+  const threads = threadRows * threadCols;
+  // the smallest tile waits for memory, not for arithmetic: kept rolled up it compiles four times faster (see `four`)
+  const steps = spec.tile === 16 ? `${depth / 4}u * p.four` : `${depth}u`;
+  const leftThreads = (rowBlocks * depth) / 4;
+  const rightFirst = threads - (colBlocks * depth) / 4;
+  const leftNext = leftThreads > rightFirst ? "next_left" : "next"; // one register block where no thread loads both
+  const left = piece("left", spec, {
+    blocks: rowBlocks,
+    depth,
+    first: 0,
+    threads,
+    next: leftNext,
+    origin: "row0",
+  });
+  const right = piece("right", spec, {
+    blocks: colBlocks,
+    depth,
+    first: rightFirst,
+    threads,
+    next: "next",
+    origin: "col0",
+  });
+  const sums = range(down).flatMap((i) => range(across).map((j) => ({ i, j, c: `c${i}${j}` })));
   return `
     ${BLOCK}
     ${operand({ name: "left", own: "p.rows", contiguous: spec.left, format: "f32", aligned: spec.aligned, zeroed: true })}
     ${operand({ name: "right", own: "p.cols", contiguous: spec.right, format: spec.format, aligned: spec.vectors, zeroed: false })}
     ${storeBlock(spec)}
     // [k][own / 4]
-    var<workgroup> left_tile: array<vec4f, ${TILE_DEPTH * rowBlocks}>;
-    var<workgroup> right_tile: array<vec4f, ${TILE_DEPTH * colBlocks}>;
+    var<workgroup> left_tile: array<vec4f, ${depth * rowBlocks}>;
+    var<workgroup> right_tile: array<vec4f, ${depth * colBlocks}>;
     @compute @workgroup_size(${threads})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      ${tileOfGroup(spec.tile, TILE_COLS)}
-      let row = lane / ${colBlocks}u;
-      let col = lane % ${colBlocks}u;
-      var c0 = vec4f(0.0); var c1 = vec4f(0.0); var c2 = vec4f(0.0); var c3 = vec4f(0.0);
-      for (var k = k_first; k < k_end; k += ${TILE_DEPTH}u) {
-        ${fill("left", rowBlocks, "row0")}
-        ${fill("right", colBlocks, "col0")}
-        workgroupBarrier();
-        for (var d = 0u; d < ${TILE_DEPTH}u; d++) {
-          let a = left_tile[d * ${rowBlocks}u + row];
-          let b = right_tile[d * ${colBlocks}u + col];
-          c0 += a.x * b; c1 += a.y * b; c2 += a.z * b; c3 += a.w * b;
+      ${tileOfGroup(spec.tile, cols)}
+      let row = lane / ${threadCols}u;
+      let col = lane % ${threadCols}u;
+      ${sums
+        .map(({ c }) =>
+          range(4)
+            .map((r) => `var ${c}${r} = vec4f(0.0);`)
+            .join(" "),
+        )
+        .join("\n      ")}
+      var next: Block;
+      ${leftNext === "next" ? "" : "var next_left: Block;"}
+      // loads run one piece ahead: they are in flight while the piece before is multiplied
+      for (var k = k_first; k < k_end + ${depth}u; k += ${depth}u) {
+        ${left.load}
+        ${right.load}
+        if (k > k_first) {
+          for (var d = 0u; d < ${steps}; d++) {
+            ${range(down)
+              .map((i) => `let a${i} = left_tile[d * ${rowBlocks}u + row + ${i * threadRows}u];`)
+              .join(" ")}
+            ${range(across)
+              .map((j) => `let b${j} = right_tile[d * ${colBlocks}u + col + ${j * threadCols}u];`)
+              .join(" ")}
+            ${sums
+              .map(({ i, j, c }) => ["x", "y", "z", "w"].map((x, r) => `${c}${r} += a${i}.${x} * b${j};`).join(" "))
+              .join("\n            ")}
+          }
         }
         workgroupBarrier();
+        ${left.keep}
+        ${right.keep}
+        workgroupBarrier();
       }
-      store_block(slice, row0 + 4u * row, col0 + 4u * col, c0, c1, c2, c3);
+      ${sums
+        .map(
+          ({ i, j, c }) =>
+            `store_block(slice, row0 + 4u * (row + ${i * threadRows}u), col0 + 4u * (col + ${j * threadCols}u), ${range(
+              4,
+            )
+              .map((r) => `${c}${r}`)
+              .join(", ")});`,
+        )
+        .join("\n      ")}
     }`;
 }
 
@@ -65,12 +161,11 @@ function source(spec: MatmulSpec): string {
 export const matmulTile: Kernel<keyof typeof MATMUL_PARAMS, "left" | "right" | "bias", never, "out"> = defineKernel({
   label: "matmul_tile",
   params: MATMUL_PARAMS,
-  reads: {
-    left: (spec) => operandElement("f32", (spec as MatmulSpec).aligned),
-    right: (spec) => operandElement((spec as MatmulSpec).format, (spec as MatmulSpec).vectors),
-    bias: "f32",
+  reads: MATMUL_READS,
+  updates: MATMUL_UPDATES,
+  workgroups: (params, spec) => {
+    const { tile } = spec as MatmulSpec;
+    return tileCount(params, tile, tileCols(tile));
   },
-  updates: { out: (spec) => ((spec as MatmulSpec).aligned ? "vec4f" : "f32") },
-  workgroups: (params, spec) => tileCount(params, (spec as MatmulSpec).tile, TILE_COLS),
   wgsl: (spec) => source(spec as MatmulSpec),
 });
