@@ -1,4 +1,4 @@
-// The peers' two networks on our stack: a recorded step (forward, backward, Adam) that is replayed.
+// The peers' two networks on our stack: one recorded step (forward, backward, Adam), replayed.
 import {
   add,
   attention,
@@ -6,6 +6,7 @@ import {
   embedding,
   gelu,
   layerNorm,
+  linear,
   linearCrossEntropy,
   matmul,
   meanSquaredError,
@@ -15,95 +16,141 @@ import { ADAMW_SCALARS, adamwScalars, adamwStep, ParameterStore } from "@tunesmi
 import { empty, fill, launch, record } from "@tunesmith/tensor";
 import { ADAM, MLP, mlpData, mlpParameters, TRANSFORMER, transformerData, transformerParameters } from "./problem.mjs";
 
-/** Puts parameters into a store and hands them out as trainable tensors. */
-function parameterStore(device, parameters) {
-  const specs = Object.entries(parameters).map(([name, [, shape]]) => ({ name, shape, decay: false }));
-  const store = new ParameterStore(device, specs, "weights");
-  for (const [name, [values]] of Object.entries(parameters)) store.write(name, "values", values);
-  const tensors = new Map(store.names.map((name) => [name, store.parameter(name)]));
-  for (const { values, gradients } of tensors.values()) trainable(values, gradients);
-  return { store, at: (name) => tensors.get(name).values };
-}
+/** @import { Device, Program, Tensor, TensorData } from "@tunesmith/tensor" */
+/** @import { Parameters } from "./problem.mjs" */
 
-/** Records `loss` with its backward pass and the update; returns a function that runs one step. */
-function trainer(device, store, lr, declare, loss) {
-  const program = record(device, "step", (inputs) => {
-    const value = loss(declare(inputs));
-    const one = empty(device, value.shape);
-    launch(fill, { params: { n: 1, value: 1 }, reads: {}, writes: { out: one } });
-    backward(value, one);
-    adamwStep(store, inputs.input("scalars", [ADAMW_SCALARS], "f32"), ADAM);
-    return { loss: value };
-  });
+/**
+ * @typedef {object} Network
+ * @property {number} steps how many losses the peers recorded
+ * @property {() => Promise<number>} step one training step on the same batch, waits for its loss; the first one records
+ * @property {() => void} dispose
+ */
+
+/** @typedef {Readonly<Record<string, { shape: readonly number[], data: TensorData }>>} Data */
+
+/**
+ * A network whose step is the forward pass `loss`, its backward pass and an Adam update in one program.
+ * @param {Device} device
+ * @param {object} problem
+ * @param {Parameters} problem.parameters
+ * @param {Data} problem.data
+ * @param {number} problem.lr
+ * @param {number} problem.steps
+ * @param {(at: (name: string) => Tensor<"f32">, inputs: (name: string) => Tensor<any>) => Tensor} loss
+ * @returns {Network}
+ */
+function network(device, { parameters, data, lr, steps }, loss) {
+  const specs = Object.entries(parameters).map(([name, { shape }]) => ({ name, shape, decay: false }));
+  const store = new ParameterStore(device, specs, "weights");
+  for (const [name, { values }] of Object.entries(parameters)) {
+    store.write(name, "values", values);
+    const views = store.parameter(name);
+    trainable(views.values, views.gradients);
+  }
+  const recordStep = () =>
+    record(device, "step", ({ input }) => {
+      const inputs = new Map(
+        Object.entries(data).map(([name, { shape, data: values }]) => [
+          name,
+          input(name, shape, values instanceof Int32Array ? "i32" : "f32"),
+        ]),
+      );
+      const value = loss(
+        (name) => store.parameter(name).values,
+        (name) => /** @type {Tensor} */ (inputs.get(name)),
+      );
+      const one = empty(device, [1]);
+      launch(fill, { params: { n: 1, value: 1 }, reads: {}, writes: { out: one } });
+      backward(value, one);
+      adamwStep(store, input("scalars", [ADAMW_SCALARS], "f32"), ADAM);
+      return { loss: value };
+    });
+  const values = Object.fromEntries(Object.entries(data).map(([name, given]) => [name, given.data]));
+  /** @type {Program | undefined} */
+  let program;
   let step = 0;
   return {
-    program,
+    steps,
+    step: async () => {
+      program ??= recordStep();
+      const pending = program.replay({ ...values, scalars: adamwScalars(ADAM, { lr, step: ++step }) });
+      return Number((await pending.read())["loss"]?.[0]);
+    },
     dispose: () => {
-      program.dispose();
+      program?.dispose();
       store.dispose();
     },
-    step: async (data) => {
-      const { loss: value } = await program
-        .replay({ ...data, scalars: adamwScalars(ADAM, { lr, step: ++step }) })
-        .read();
-      return value[0];
-    },
   };
 }
 
-/** Two linear layers with biases around a tanh-GELU, mean squared error. */
-export function mlp(device) {
-  const { store, at } = parameterStore(device, mlpParameters());
-  const { batch, dim, lr } = MLP;
-  const data = mlpData();
-  const declare = ({ input }) => ({ x: input("x", [batch, dim], "f32"), y: input("y", [batch, dim], "f32") });
-  const run = trainer(device, store, lr, declare, ({ x, y }) => {
-    const hidden = gelu(matmul(x, at("w1"), { bias: at("b1") }));
-    return meanSquaredError(matmul(hidden, at("w2"), { bias: at("b2") }), y);
+/**
+ * Two linear layers with biases around a tanh-GELU, mean squared error.
+ * @param {Device} device
+ */
+function mlp(device) {
+  const { batch, dim, lr, steps } = MLP;
+  const { x, y } = mlpData();
+  const shape = [batch, dim];
+  const data = { x: { shape, data: x }, y: { shape, data: y } };
+  return network(device, { parameters: mlpParameters(), data, lr, steps }, (at, input) => {
+    const hidden = gelu(linear(input("x"), at("w1"), { bias: at("b1"), layout: "in_out" }));
+    return meanSquaredError(linear(hidden, at("w2"), { bias: at("b2"), layout: "in_out" }), input("y"));
   });
-  return { ...run, step: () => run.step(data) };
 }
 
-/** Learned positions, pre-LayerNorm without biases, causal attention, tanh-GELU, untied head. */
-export function transformer(device) {
-  const { vocab, length, batch, dim, heads, layers, lr } = TRANSFORMER;
+/**
+ * Learned positions, pre-LayerNorm without biases, causal attention, tanh-GELU, untied head.
+ * @param {Device} device
+ */
+function transformer(device) {
+  const { vocab, length, batch, dim, heads, layers, lr, steps } = TRANSFORMER;
   const parameters = transformerParameters();
-  const [head] = parameters.head;
-  // our output head is [vocab, dim], as checkpoints have it
-  parameters.head = [
-    Float32Array.from({ length: vocab * dim }, (_, i) => head[(i % dim) * vocab + Math.floor(i / dim)]),
-    [vocab, dim],
-  ];
-  const { store, at } = parameterStore(device, parameters);
   const tokens = batch * length;
+  const headDim = dim / heads;
   const { x, y } = transformerData();
-  const row = (i) => Math.floor(i / length) * length;
-  const data = {
-    ids: x,
-    positions: x.map((_, i) => i % length),
-    targets: y,
-    start: x.map((_, i) => row(i)),
-    end: x.map((_, i) => row(i) + length),
-  };
-  const declare = ({ input }) =>
-    Object.fromEntries(Object.keys(data).map((name) => [name, input(name, [tokens], "i32")]));
-  const run = trainer(device, store, lr, declare, ({ ids, positions, targets, start, end }) => {
-    let h = add(embedding(at("wte"), ids), embedding(at("wpe"), positions));
+  const row = (/** @type {number} */ i) => Math.floor(i / length) * length;
+  const data = Object.fromEntries(
+    Object.entries({
+      ids: x,
+      positions: x.map((_, i) => i % length),
+      start: x.map((_, i) => row(i)),
+      end: x.map((_, i) => row(i) + length),
+      targets: y,
+      rows: x.map((_, i) => i),
+      weights: new Float32Array(tokens).fill(1 / tokens),
+    }).map(([name, values]) => [name, { shape: [tokens], data: values }]),
+  );
+  // our output head is [vocab, dim], as checkpoints have it
+  parameters["head"] = { shape: [vocab, dim], values: transposed(parameters["head"]?.values, dim, vocab) };
+  return network(device, { parameters, data, lr, steps }, (at, input) => {
+    const segments = { start: input("start"), end: input("end") };
+    const options = { segments, heads, kvHeads: heads, headDim, scale: headDim ** -0.5 };
+    /** @type {(x: Tensor, name: string) => Tensor} */
+    const norm = (x, name) => layerNorm(x, at(name), { eps: 1e-5 });
+
+    let h = add(embedding(at("wte"), input("ids")), embedding(at("wpe"), input("positions")));
     for (let layer = 0; layer < layers; layer++) {
-      const w = (name) => at(`h${layer}.${name}`);
-      const n1 = layerNorm(h, w("ln1"), { eps: 1e-5 });
-      const a = attention(matmul(n1, w("q")), matmul(n1, w("k")), matmul(n1, w("v")), {
-        segmentStart: start,
-        segmentEnd: end,
-        heads,
-        kvHeads: heads,
-        headDim: dim / heads,
-        scale: (dim / heads) ** -0.5,
-      });
+      const w = (/** @type {string} */ name) => at(`h${layer}.${name}`);
+      const n1 = norm(h, `h${layer}.ln1`);
+      const a = attention(matmul(n1, w("q")), matmul(n1, w("k")), matmul(n1, w("v")), options);
       h = add(h, matmul(a, w("o")));
-      h = add(h, matmul(gelu(matmul(layerNorm(h, w("ln2"), { eps: 1e-5 }), w("up"))), w("down")));
+      h = add(h, matmul(gelu(matmul(norm(h, `h${layer}.ln2`), w("up"))), w("down")));
     }
-    return linearCrossEntropy(layerNorm(h, at("lnf"), { eps: 1e-5 }), at("head"), { targets });
+    const targets = { targets: input("targets"), weights: input("weights"), rows: input("rows") };
+    return linearCrossEntropy(norm(h, "lnf"), at("head"), targets).loss;
   });
-  return { ...run, step: () => run.step(data) };
+}
+
+export const NETWORKS = { mlp, transformer };
+
+/**
+ * `[rows, columns]` → `[columns, rows]`
+ * @param {Float32Array | undefined} values
+ * @param {number} rows
+ * @param {number} columns
+ */
+function transposed(values, rows, columns) {
+  return Float32Array.from({ length: rows * columns }, (_, i) =>
+    Number(values?.[(i % rows) * columns + Math.floor(i / rows)]),
+  );
 }

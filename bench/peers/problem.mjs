@@ -1,7 +1,10 @@
 // The two training problems that all peers share, with the same bits of data and weights: an MLP and a 2-layer pre-LN
 // transformer without biases. Losses of a correct implementation agree to 1e-4 (jax-js 0.1.25 and tfjs 4.22 do to 1e-5).
 
-/** mulberry32 */
+/**
+ * mulberry32
+ * @param {number} seed
+ */
 function generator(seed) {
   let a = seed >>> 0;
   return () => {
@@ -13,29 +16,48 @@ function generator(seed) {
   };
 }
 
-/** Sum of four uniforms, scaled to unit variance: f32 [n]. */
-export function normals(n, seed, scale = 1) {
+/**
+ * Sum of four uniforms, scaled to unit variance: f32 `[n]`.
+ * @param {number} n
+ * @param {number} seed
+ * @param {number} scale standard deviation
+ */
+function normals(n, seed, scale = 1) {
   const next = generator(seed);
   return Float32Array.from({ length: n }, () => (next() + next() + next() + next() - 2) * Math.sqrt(3) * scale);
 }
 
+/**
+ * i32 `[n]` in [0, below)
+ * @param {number} n
+ * @param {number} seed
+ * @param {number} below
+ */
 function integers(n, seed, below) {
   const next = generator(seed);
   return Int32Array.from({ length: n }, () => Math.floor(next() * below));
 }
 
+/** @import { AdamwOptions } from "@tunesmith/optim" */
+
+/** @type {AdamwOptions} */
 export const ADAM = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 };
+
+/** @typedef {Record<string, { shape: readonly number[], values: Float32Array }>} Parameters */
 
 export const MLP = { batch: 128, dim: 256, hidden: 1024, steps: 12, lr: 1e-3 };
 
-/** name → [values, shape]; weights are [in, out] */
+/**
+ * Weights are `[in, out]`.
+ * @returns {Parameters}
+ */
 export function mlpParameters() {
   const { dim, hidden } = MLP;
   return {
-    w1: [normals(dim * hidden, 11, dim ** -0.5), [dim, hidden]],
-    b1: [new Float32Array(hidden), [hidden]],
-    w2: [normals(hidden * dim, 12, hidden ** -0.5), [hidden, dim]],
-    b2: [new Float32Array(dim), [dim]],
+    w1: { shape: [dim, hidden], values: normals(dim * hidden, 11, dim ** -0.5) },
+    b1: { shape: [hidden], values: new Float32Array(hidden) },
+    w2: { shape: [hidden, dim], values: normals(hidden * dim, 12, hidden ** -0.5) },
+    b2: { shape: [dim], values: new Float32Array(dim) },
   };
 }
 
@@ -56,23 +78,27 @@ export const TRANSFORMER = {
   lr: 1e-3,
 };
 
-/** name → [values, shape]; linear weights are [in, out] */
+/**
+ * Weights of projections are `[in, out]`.
+ * @returns {Parameters}
+ */
 export function transformerParameters() {
   const { vocab, length, dim, ffn, layers } = TRANSFORMER;
+  /** @type {Parameters} */
   const parameters = {};
   let seed = 100;
-  parameters.wte = [normals(vocab * dim, seed++, 0.02), [vocab, dim]];
-  parameters.wpe = [normals(length * dim, seed++, 0.02), [length, dim]];
+  parameters["wte"] = { shape: [vocab, dim], values: normals(vocab * dim, seed++, 0.02) };
+  parameters["wpe"] = { shape: [length, dim], values: normals(length * dim, seed++, 0.02) };
   for (let layer = 0; layer < layers; layer++) {
-    parameters[`h${layer}.ln1`] = [new Float32Array(dim).fill(1), [dim]];
+    parameters[`h${layer}.ln1`] = { shape: [dim], values: new Float32Array(dim).fill(1) };
     for (const name of ["q", "k", "v", "o"])
-      parameters[`h${layer}.${name}`] = [normals(dim * dim, seed++, 0.02), [dim, dim]];
-    parameters[`h${layer}.ln2`] = [new Float32Array(dim).fill(1), [dim]];
-    parameters[`h${layer}.up`] = [normals(dim * ffn, seed++, 0.02), [dim, ffn]];
-    parameters[`h${layer}.down`] = [normals(ffn * dim, seed++, 0.02), [ffn, dim]];
+      parameters[`h${layer}.${name}`] = { shape: [dim, dim], values: normals(dim * dim, seed++, 0.02) };
+    parameters[`h${layer}.ln2`] = { shape: [dim], values: new Float32Array(dim).fill(1) };
+    parameters[`h${layer}.up`] = { shape: [dim, ffn], values: normals(dim * ffn, seed++, 0.02) };
+    parameters[`h${layer}.down`] = { shape: [ffn, dim], values: normals(ffn * dim, seed++, 0.02) };
   }
-  parameters.lnf = [new Float32Array(dim).fill(1), [dim]];
-  parameters.head = [normals(dim * vocab, seed++, 0.02), [dim, vocab]];
+  parameters["lnf"] = { shape: [dim], values: new Float32Array(dim).fill(1) };
+  parameters["head"] = { shape: [dim, vocab], values: normals(dim * vocab, seed++, 0.02) };
   return parameters;
 }
 
@@ -80,10 +106,10 @@ export function transformerParameters() {
 export function transformerData() {
   const { vocab, length, batch } = TRANSFORMER;
   const tokens = integers(batch * (length + 1), 77, vocab);
-  const at = (offset) =>
+  const at = (/** @type {number} */ offset) =>
     Int32Array.from(
       { length: batch * length },
-      (_, i) => tokens[Math.floor(i / length) * (length + 1) + (i % length) + offset],
+      (_, i) => tokens[Math.floor(i / length) * (length + 1) + (i % length) + offset] ?? 0,
     );
   return { x: at(0), y: at(1) };
 }

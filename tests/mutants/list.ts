@@ -178,4 +178,25 @@ export const mutants: readonly Mutant[] = [
     replace: "rows[i]!",
     tests: ["packages/data/src/dataset"],
   },
+  {
+    name: "a replay makes its bind groups anew",
+    file: "packages/tensor/src/program.ts",
+    find: "if (this.#prepared?.version === workspace.version) return this.#prepared;",
+    replace: "",
+    tests: ["tests/peers.test.ts"],
+  },
+  {
+    name: "a disposed program keeps its staging buffers",
+    file: "packages/tensor/src/program.ts",
+    find: 'for (const buffer of this.#staging.splice(0)) this.#device.destroyBuffer(buffer, "staging");',
+    replace: "",
+    tests: ["tests/peers.test.ts"],
+  },
+  {
+    name: "the derivative of GELU leaves out its cubic term",
+    file: "packages/tensor/src/kernels/gelu.ts",
+    find: "(1.0 + 3.0 * ${CUBIC} * v * v)",
+    replace: "1.0",
+    tests: ["tests/peers.test.ts"],
+  },
 ];
