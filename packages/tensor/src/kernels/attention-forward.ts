@@ -19,7 +19,7 @@ import { rowLanes } from "./lanes.ts";
 
 /** Query heads a lane works on at once: as many of one key head's group as registers bear. */
 export function headsPerLane(options: { headDim: number; group: number }): number {
-  const most = options.headDim <= 16 ? 4 : options.headDim <= 64 ? 2 : 1;
+  const most = options.headDim <= 8 ? 4 : options.headDim <= 16 ? 2 : 1;
   return [4, 2, 1].find((n) => n <= most && options.group % n === 0)!;
 }
 

@@ -1,0 +1,212 @@
+import { attention as reference, dot, finiteDifference, maxAbsError, seededNormals } from "@tunesmith/testing";
+import { record } from "@tunesmith/tensor";
+import type { Device, Kernel, Tensor } from "@tunesmith/tensor";
+import * as tensor from "@tunesmith/tensor";
+import { beforeAll, describe, expect, test } from "vitest";
+import { f32, i32, testDevice, values } from "../../../../tests/support/device.ts";
+import { gradients, trainable } from "../tape.ts";
+import { attention } from "./attention.ts";
+
+interface Case {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** lengths of segments in order; negative: that many tokens of padding */
+  readonly lengths: readonly number[];
+  readonly window?: number;
+}
+
+/** The three ways to say which tokens belong together. */
+function layout(lengths: readonly number[]): { ids: number[]; start: number[]; end: number[] } {
+  const [ids, start, end]: number[][] = [[], [], []];
+  for (const [id, length] of lengths.entries()) {
+    const first = ids!.length;
+    for (let i = 0; i < Math.abs(length); i++) {
+      ids!.push(length < 0 ? -1 : id);
+      start!.push(length < 0 ? -1 : first);
+      end!.push(length < 0 ? -1 : first + length);
+    }
+  }
+  return { ids: ids!, start: start!, end: end! };
+}
+
+const scale = 0.7; // not 1/sqrt(headDim): a kernel that ignores its scale must fail
+
+/** Numbers of one case; `poisoned` has NaN in all rows of padding. */
+function numbers(c: Case): { tokens: number; arrays: Float64Array[]; poisoned: Float64Array[] } {
+  const { ids } = layout(c.lengths);
+  const widths = [c.heads, c.kvHeads, c.kvHeads, c.heads].map((h) => h * c.headDim);
+  const arrays = widths.map((width, n) => seededNormals(ids.length * width, n + 1));
+  const poisoned = arrays.map((a, n) => a.map((x, at) => (ids[Math.floor(at / widths[n]!)] === -1 ? NaN : x)));
+  return { tokens: ids.length, arrays, poisoned };
+}
+
+function run(device: Device, c: Case, [q64, k64, v64]: readonly Float64Array[]): { y: Tensor; leaves: Tensor[] } {
+  const { start, end } = layout(c.lengths);
+  const tokens = start.length;
+  const q = trainable(f32(device, [tokens, c.heads * c.headDim], q64!));
+  const k = trainable(f32(device, [tokens, c.kvHeads * c.headDim], k64!));
+  const v = trainable(f32(device, [tokens, c.kvHeads * c.headDim], v64!));
+  const segments = { start: i32(device, [tokens], start), end: i32(device, [tokens], end) };
+  return { y: attention(q, k, v, { ...c, segments, scale }), leaves: [q, k, v] };
+}
+
+const small: Case[] = [
+  { heads: 1, kvHeads: 1, headDim: 1, lengths: [1] },
+  { heads: 2, kvHeads: 1, headDim: 8, lengths: [1] },
+  { heads: 2, kvHeads: 1, headDim: 8, lengths: [-2, 5, 1, 9, -3] },
+  { heads: 4, kvHeads: 1, headDim: 4, lengths: [-1, 12, -2, 8, -1], window: 5 },
+  { heads: 3, kvHeads: 3, headDim: 5, lengths: [11, 1, 6], window: 1 },
+  { heads: 4, kvHeads: 2, headDim: 6, lengths: [7, 10], window: 100 },
+  { heads: 1, kvHeads: 1, headDim: 8, lengths: [-5] },
+];
+// across tiles and workgroups (8, 32, 64 rows); 1, 2 and 4 heads per lane
+const large: Case[] = [
+  { heads: 8, kvHeads: 4, headDim: 8, lengths: [-3, 70, 1, 33, 30, 40, -9] },
+  { heads: 4, kvHeads: 1, headDim: 16, lengths: [100, 29], window: 37 },
+  { heads: 2, kvHeads: 2, headDim: 24, lengths: [129] },
+  { heads: 6, kvHeads: 2, headDim: 32, lengths: [65, 7] },
+];
+
+/** Entries of the gradient by finite differences of the float64 reference: all of a small case, a sample of others. */
+function expectedGradient(
+  c: Case,
+  arrays: readonly Float64Array[],
+  which: number,
+  at: readonly number[],
+): Float64Array {
+  const { ids } = layout(c.lengths);
+  const moved = arrays.slice(0, 3);
+  const loss = (x: Float64Array): number => {
+    moved[which] = Float64Array.from(arrays[which]!);
+    for (const [n, index] of at.entries()) moved[which]![index] = x[n]!;
+    return dot(reference(moved[0]!, moved[1]!, moved[2]!, { ...c, segmentIds: ids, scale }), arrays[3]!);
+  };
+  return finiteDifference(
+    loss,
+    at.map((index) => arrays[which]![index]!),
+  );
+}
+
+// the second device pretends to know nothing about its subgroups: tiles in shared memory, parameters by uniform buffer
+describe.each([
+  ["subgroup", undefined],
+  ["portable", { software: false, subgroups: false, immediates: false }],
+])("attention, %s", (_, facts) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await testDevice(facts);
+  });
+
+  describe.each([...small, ...large])("$heads/$kvHeads heads of $headDim, segments $lengths, window $window", (c) => {
+    const { ids } = layout(c.lengths);
+    const { tokens, arrays, poisoned } = numbers(c);
+    const padding = (got: Float64Array): Float64Array =>
+      got.filter((_, at) => ids[Math.floor(at / (got.length / tokens))] === -1);
+
+    test("forward equals the float64 reference; padding gives 0 whatever it holds", async () => {
+      const got = await values(run(device, c, poisoned).y);
+      const [q, k, v] = arrays;
+      expect(maxAbsError(got, reference(q!, k!, v!, { ...c, segmentIds: ids, scale }))).toBeLessThan(3e-6);
+      expect(padding(got).every((x) => x === 0)).toBe(true);
+    });
+
+    test("gradients equal finite differences of the reference; padding gets 0", async () => {
+      const { y, leaves } = run(device, c, poisoned);
+      const dy = f32(device, y.shape, poisoned[3]!);
+      for (const [which, gradient] of gradients(y, dy, leaves).entries()) {
+        const got = await values(gradient!);
+        const step = small.includes(c) ? 1 : Math.ceil(got.length / 12);
+        const at = Array.from({ length: Math.ceil(got.length / step) }, (_, n) =>
+          Math.min(got.length - 1, n * step + (n % step)),
+        );
+        const picked = at.map((index) => got[index]!);
+        expect(maxAbsError(picked, expectedGradient(c, arrays, which, at))).toBeLessThan(2e-5);
+        expect(got.every((x) => Number.isFinite(x))).toBe(true);
+        expect(padding(got).every((x) => x === 0)).toBe(true);
+      }
+    });
+  });
+
+  test("large scores neither overflow nor vanish", async () => {
+    const c: Case = { heads: 2, kvHeads: 1, headDim: 8, lengths: [40] };
+    const [q, k, v] = numbers(c).arrays;
+    const big = q!.map((x) => Math.fround(x * 60));
+    const got = await values(run(device, c, [big, k!, v!]).y);
+    // scores reach several hundred, so float32 knows them to about 1e-5
+    expect(maxAbsError(got, reference(big, k!, v!, { ...c, segmentIds: layout(c.lengths).ids, scale }))).toBeLessThan(
+      2e-4,
+    );
+  });
+
+  test("the same call gives the same bytes, and so does a replayed program", async () => {
+    const c: Case = { heads: 8, kvHeads: 4, headDim: 8, lengths: [-3, 70, 1, 33, 30, 40, -9] };
+    const { tokens, arrays } = numbers(c);
+    const { start, end } = layout(c.lengths);
+    const shapes = arrays.map((a) => [tokens, a.length / tokens]);
+    const step = ([q, k, v, dy]: readonly Tensor[], segments: { start: Tensor<"i32">; end: Tensor<"i32"> }) => {
+      const leaves = [q!, k!, v!].map((x) => trainable(x));
+      const y = attention(q!, k!, v!, { ...c, segments, scale });
+      const [dq, dk, dv] = gradients(y, dy!, leaves);
+      return { y, dq: dq!, dk: dk!, dv: dv! };
+    };
+    const eager = async (): Promise<Record<string, unknown>> => {
+      const inputs = arrays.map((a, n) => f32(device, shapes[n]!, a));
+      const out = step(inputs, { start: i32(device, [tokens], start), end: i32(device, [tokens], end) });
+      return { y: await out.y.read(), dq: await out.dq.read(), dk: await out.dk.read(), dv: await out.dv.read() };
+    };
+    const first = await eager();
+    expect(await eager()).toEqual(first);
+    const names = ["q", "k", "v", "dy"];
+    const program = record(device, "attention", ({ input }) =>
+      step(
+        names.map((name, n) => input(name, shapes[n]!, "f32")),
+        { start: input("start", [tokens], "i32"), end: input("end", [tokens], "i32") },
+      ),
+    );
+    const inputs = Object.fromEntries(names.map((name, n) => [name, Float32Array.from(arrays[n]!)]));
+    const replayed = program.replay({ ...inputs, start: Int32Array.from(start), end: Int32Array.from(end) });
+    expect(await replayed.read()).toEqual(first);
+    program.dispose();
+  });
+
+  test("frozen keys cost nothing: only the query's kernel runs", () => {
+    const program = record(device, "query only", ({ input }) => {
+      const shape = [5, 8];
+      const q = trainable(input("q", shape, "f32"));
+      const k = input("k", shape, "f32");
+      const segments = { start: input("start", [5], "i32"), end: input("end", [5], "i32") };
+      const y = attention(q, k, k, { segments, heads: 1, kvHeads: 1, headDim: 8, scale });
+      const [dq] = gradients(y, input("dy", shape, "f32"), [q]);
+      return { dq: dq! };
+    });
+    expect(program.plan.launches.map((l) => l.variant.kernel.label)).toEqual([
+      "attention_forward",
+      "attention_stats",
+      "attention_backward_query",
+    ]);
+  });
+});
+
+test("every kernel stays within 8 storage bindings", () => {
+  const kernels: Kernel[] = Object.values(tensor).filter(
+    (x): x is Kernel => typeof x === "object" && x !== null && "wgsl" in x,
+  );
+  const mine = kernels.filter((k) => /^(attention|rope)/.test(k.label));
+  expect(mine.length).toBeGreaterThanOrEqual(5);
+  for (const { label, reads, writes, updates } of mine)
+    expect([label, Object.keys({ ...reads, ...writes, ...updates }).length <= 8]).toEqual([label, true]);
+});
+
+test("shapes that do not fit are refused by name", async () => {
+  const device = await testDevice();
+  const { start, end } = layout([3]);
+  const segments = { start: i32(device, [3], start), end: i32(device, [3], end) };
+  const x = (width: number): Tensor => f32(device, [3, width], new Float64Array(3 * width));
+  const options = { segments, heads: 4, kvHeads: 2, headDim: 8, scale };
+  expect(() => attention(x(24), x(16), x(16), options)).toThrow(/attention: q has shape \[3, 24\], expected \[3, 32\]/);
+  expect(() => attention(x(32), x(16), x(32), options)).toThrow(/attention: v has/);
+  expect(() => attention(x(32), x(24), x(24), { ...options, kvHeads: 3 })).toThrow(/kvHeads/);
+  expect(() => attention(x(32), x(16), x(16), { ...options, window: 0 })).toThrow(/window/);
+  expect(() => attention(x(4 * 257), x(2 * 257), x(2 * 257), { ...options, headDim: 257 })).toThrow(/headDim/);
+});
