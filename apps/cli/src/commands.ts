@@ -39,6 +39,32 @@ function command<F extends FlagName>(
 }
 
 export const COMMANDS = {
+  train: command({
+    summary: "trains a LoRA adapter as a config says",
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--overwrite]"],
+    positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
+    flags: ["set", "overwrite"],
+    finishesOnSignal: true,
+    load: () => import("./commands/train.ts"),
+  }),
+  eval: command({
+    summary: "loss, perplexity and token accuracy of a run's eval rows or of a file",
+    usage: [
+      "CONFIG.yaml [--set a.b=c ...] [--base]",
+      "--model DIR [--adapter DIR] --data FILE [--format F] [--chat-template T] [--train-on M] [--max-length N]",
+    ],
+    positionals: { label: "CONFIG.yaml", min: 0, max: 1 },
+    flags: ["set", "base", "model", "adapter", "data", "format", "chat-template", "train-on", "max-length"],
+    required: [["model"], ["data"]],
+    load: () => import("./commands/eval.ts"),
+  }),
+  logprobs: command({
+    summary: "log-probability of every token of every row, as JSON lines",
+    usage: ["--model DIR [--adapter DIR] --data FILE [--format F] --out FILE.jsonl"],
+    flags: ["model", "adapter", "data", "format", "out"],
+    required: [["model"], ["data"], ["out"]],
+    load: () => import("./commands/logprobs.ts"),
+  }),
   inspect: command({
     summary: "what training will see: rows coloured by mask, what is trained and lost, steps",
     usage: ["CONFIG.yaml [--set a.b=c ...] [--rows N] [--html FILE]"],
@@ -72,18 +98,10 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
-export const LATER_COMMANDS: readonly string[] = [
-  "train",
-  "eval",
-  "generate",
-  "chat",
-  "logprobs",
-  "plan",
-  "quantize",
-  "merge",
-  "verify",
-  "demo",
-];
+export const LATER_COMMANDS: readonly string[] = ["generate", "chat", "plan", "quantize", "merge", "verify", "demo"];
+
+/** Flags of the contract that a command of this version does not have. */
+export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };
 
 export function isCommandName(word: string): word is CommandName {
   return Object.hasOwn(COMMANDS, word);

@@ -13,6 +13,8 @@ export type CliErrorCode =
   | "CONFIG_KEY_MISSING"
   | "CONFIG_VALUE_INVALID"
   | "CONFIG_CONFLICT"
+  | "OUTPUT_EXISTS"
+  | "OUTPUT_NOT_A_RUN" // --overwrite would delete a folder that no run made
   | "NOT_SUPPORTED" // a key, value or command of the contract that this version does not have
   | "SYSTEM_ERROR" // the operating system refused: permission, space, too many open files
   | "DAWN_UNLOADABLE" // Node cannot load the native WebGPU module here

@@ -10,6 +10,7 @@ import type { ModelErrorCode } from "@tunesmith/models";
 import type { NodeErrorCode } from "@tunesmith/node";
 import type { OptimErrorCode } from "@tunesmith/optim";
 import type { SafetensorsErrorCode } from "@tunesmith/safetensors";
+import type { SftErrorCode } from "@tunesmith/sft";
 import type { TensorErrorCode } from "@tunesmith/tensor";
 import type { CliErrorCode } from "./errors.ts";
 
@@ -23,13 +24,21 @@ type InputCode =
   | Exclude<CliErrorCode, "DAWN_UNLOADABLE">;
 
 /** Every code a typed error may carry. `INTERRUPTED` ends with 128 + the signal's number instead of 2. */
-export type ErrorCode = InputCode | "BUG" | TensorErrorCode | OptimErrorCode | NodeErrorCode | CliErrorCode;
+export type ErrorCode =
+  | InputCode
+  | "BUG"
+  | TensorErrorCode
+  | SftErrorCode
+  | OptimErrorCode
+  | NodeErrorCode
+  | CliErrorCode;
 
 /** 0 fine; 1 our bug; 2 bad input or config; 3 numeric stop; 4 no device, device lost, out of memory. */
 export type ExitCode = 0 | 1 | 2 | 3 | 4;
 
 const BUG = 1;
 const INPUT = 2;
+const NUMERIC = 3;
 const DEVICE = 4;
 
 const OTHERS: { readonly [Code in Exclude<ErrorCode, InputCode>]: ExitCode } = {
@@ -45,6 +54,8 @@ const OTHERS: { readonly [Code in Exclude<ErrorCode, InputCode>]: ExitCode } = {
   PARAMETER_TOO_LARGE: DEVICE,
   PARAMETER_LENGTH: BUG,
   OPTION_INVALID: INPUT,
+  NON_FINITE: NUMERIC,
+  NO_ROWS: INPUT,
   DEVICE_LOST: DEVICE,
   OUT_OF_MEMORY: DEVICE,
   NO_DEVICE: DEVICE,

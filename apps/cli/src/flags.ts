@@ -20,7 +20,6 @@ export const FLAGS = {
   version: { type: "boolean", help: "print the version" },
 
   set: { type: "strings", value: "a.b=c", help: "override a config key; the value is read as YAML; may be repeated" },
-  resume: { type: "boolean", help: "continue from the last checkpoint of the run folder" },
   overwrite: { type: "boolean", help: "delete what the run folder holds and start anew" },
   base: { type: "boolean", help: "score the base model without the adapter" },
 

@@ -81,7 +81,8 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       const last = flight;
       flight = undefined;
       yield await landed(last, options, clock);
-      if (evaluation) yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks) };
+      if (evaluation && !signal?.aborted)
+        yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks) };
     }
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen

@@ -264,6 +264,8 @@ describe("what this version does not have", () => {
     ["train: {schedule: wsd}", "train.schedule", "constant | linear | cosine"],
     ["train: {recompute: layer}", "train.recompute", "auto | none"],
     ["  packing: bins", "data.packing", "true | false"],
+    ["checkpoint: {every: 100}", "checkpoint", undefined],
+    ["tune: {dropout: 0.1}", "tune.dropout", "0"],
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
     ["  gates: {max_lost: 0.1}", "data.gates", undefined],

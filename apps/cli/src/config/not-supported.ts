@@ -8,6 +8,7 @@ import type { KeyPath } from "./source.ts";
 /** Keys and the values of them that work; any other value the schema allows is refused. */
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.method": ["lora"],
+  "tune.dropout": [0],
   "train.schedule": ["constant", "linear", "cosine"],
   "train.recompute": ["auto", "none"],
   "data.packing": [true, false],
@@ -17,6 +18,9 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
 export const SUPPORTED_ENTRY_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   format: ["auto", ...FORMATS],
 };
+
+/** Keys of the schema that do nothing yet, whatever their value. */
+export const LATER_KEYS: readonly string[] = ["checkpoint"];
 
 /** Keys that are reserved: in the contract by name, not in the schema yet. */
 export const RESERVED_KEYS: readonly string[] = [
@@ -40,7 +44,7 @@ const LISTS = ["train", "eval", "test"] as const;
 
 /** Every value in a config (as written) that this version does not have. */
 export function notSupported(written: unknown): Problem[] {
-  const problems: Problem[] = [];
+  const problems = LATER_KEYS.filter((key) => Object.hasOwn(written as object, key)).map((key) => laterKey([key]));
   const check = (key: KeyPath, supported: readonly unknown[]): void => {
     const value = key.reduce<unknown>(
       (at, part) => (at as Record<string | number, unknown> | null | undefined)?.[part],
@@ -72,13 +76,15 @@ function valueProblem(key: KeyPath, value: unknown, supported: readonly unknown[
 
 /** The refusal of a reserved key, wherever in the config it was written; undefined for any other name. */
 export function reservedKey(key: KeyPath): Problem | undefined {
-  const name = String(key.at(-1));
-  if (!RESERVED_KEYS.includes(name)) return undefined;
+  return RESERVED_KEYS.includes(String(key.at(-1))) ? laterKey(key) : undefined;
+}
+
+function laterKey(key: KeyPath): Problem {
   return {
     code: "NOT_SUPPORTED",
     key,
-    message: "is reserved for a later version of tunesmith",
-    received: name,
+    message: "is for a later version of tunesmith",
+    received: String(key.at(-1)),
     fix: "remove the key",
   };
 }

@@ -1,0 +1,16 @@
+import { loadConfig } from "../config/load.ts";
+import type { Context, Outcome } from "../context.ts";
+import type { Options } from "../flags.ts";
+import { trainRun } from "../train-run.ts";
+
+export async function run(
+  [path]: readonly string[],
+  options: Options<"set" | "overwrite">,
+  context: Context,
+): Promise<Outcome> {
+  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const document = await trainRun(loaded, { overwrite: options.overwrite, context });
+  const { steps, seconds, loss, adapter } = document;
+  const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;
+  return { document, text: `trained ${steps} steps in ${seconds.toFixed(1)} s${last}; adapter: ${adapter}` };
+}

@@ -1,0 +1,36 @@
+import type { LoraConfig } from "@tunesmith/lora";
+import type { LoadedConfig } from "./load.ts";
+import { configError } from "./problem.ts";
+
+/**
+ * With `init_from`, rank, alpha, targets and rsLoRA are the adapter's; a config may repeat them, not change them.
+ * @throws CliError `CONFIG_CONFLICT` at the first written key that differs
+ */
+export function checkAgainstAdapter({ config, source, written }: LoadedConfig, adapter: LoraConfig): void {
+  const { tune } = config;
+  const pairs: readonly (readonly [key: string, here: unknown, there: unknown])[] = [
+    ["r", tune.r, adapter.r],
+    ["alpha", tune.alpha, adapter.alpha],
+    ["use_rslora", tune.use_rslora, adapter.useRslora],
+    ["target_modules", tune.target_modules, adapter.targetModules],
+  ];
+  for (const [key, here, there] of pairs) {
+    if (!written(["tune", key]) || shown(here) === shown(there)) continue;
+    throw configError(
+      {
+        code: "CONFIG_CONFLICT",
+        key: ["tune", key],
+        message: `is ${shown(here)}, and the adapter of tune.init_from has ${shown(there)}`,
+        received: shown(here),
+        expected: shown(there),
+        fix: `remove tune.${key}: with init_from it comes from the adapter`,
+      },
+      source,
+    );
+  }
+}
+
+/** Lists without their order: PEFT writes target_modules sorted or not, by version. */
+function shown(value: unknown): string {
+  return JSON.stringify(Array.isArray(value) ? value.toSorted() : value);
+}

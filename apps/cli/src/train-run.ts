@@ -1,0 +1,224 @@
+// A training run, from config to run folder, read top to bottom. The loop itself is `train` of @tunesmith/sft; here
+// stands what is read before it, written during it and left behind.
+
+import { BugError, type Files } from "@tunesmith/core";
+import { readPeft } from "@tunesmith/lora";
+import { linearPaths, loadModel, type Model, parameterShapes } from "@tunesmith/models";
+import { nodeFiles } from "@tunesmith/node";
+import { learningRate, warmupSteps } from "@tunesmith/optim";
+import { type EvalResult, evaluate, train, type TrainOptions, tuneLora } from "@tunesmith/sft";
+import { checkAgainstAdapter } from "./config/init-from.ts";
+import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./config/load.ts";
+import type { Context } from "./context.ts";
+import { openGpu } from "./device.ts";
+import { trainProgress } from "./progress.ts";
+import { loadRunData, maskReport, type RunData } from "./run-data.ts";
+import { checkOutput, createRunFolder, type RunFolder } from "./run-folder.ts";
+import { requireFolder } from "./tuned-model.ts";
+
+/** What a run ended with; printed by `train --json`. */
+export interface TrainDocument {
+  readonly output: string;
+  /** path of the adapter folder */
+  readonly adapter: string;
+  /** finished updates */
+  readonly steps: number;
+  readonly total_steps: number;
+  /** objective of the last step */
+  readonly loss: number | undefined;
+  /** the last evaluation */
+  readonly eval: EvalResult | undefined;
+  readonly best: { readonly step: number; readonly eval_loss: number } | undefined;
+  readonly test: EvalResult | undefined;
+  /** what ended the run before its last step */
+  readonly stopped: "signal" | "patience" | undefined;
+  readonly seconds: number;
+}
+
+type LoraTuning = ReturnType<typeof tuneLora>;
+type Progress = Pick<TrainDocument, "steps" | "loss" | "eval" | "best" | "stopped">;
+
+const FEW_STEPS = 50;
+/** The schedules that need no options of their own; others are refused when the config is read. */
+const RATES = ["constant", "linear", "cosine"] as const;
+
+/**
+ * Runs a config. A signal ends the run after the step it is in; the adapter is then that of this step.
+ * @throws before the output folder is touched for anything that is wrong with config, data, model or device
+ */
+export async function trainRun(
+  loaded: LoadedConfig,
+  { overwrite, context }: { overwrite: boolean; context: Context },
+): Promise<TrainDocument> {
+  const { config } = loaded;
+  const began = performance.now();
+  const files = nodeFiles();
+  await requireFolder(files, config.model, "config.json", "model folder");
+  await checkOutput(config.output, { overwrite });
+  const data = await loadRunData(loaded, { files, now: new Date() });
+  sayPlan(data, context);
+
+  const device = await openGpu(context);
+  const model = await loadModel(device, files, config.model, { positions: data.maxLength });
+  const tuning = await putAdapter(loaded, model, files);
+  const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });
+  try {
+    await folder.writeText("config.resolved.yaml", resolvedConfigText(config));
+    await folder.writeJson("mask-report.json", maskReport(data));
+    await folder.writeJson("plan.json", { parameters: countParameters(tuning), steps: data.schedule.totalSteps });
+
+    const progress = await runSteps(tuning, trainOptions(config, data, context.signal), { folder, config, context });
+    await folder.saveAdapter("adapter", tuning.adapter);
+    await folder.writeJson("last.json", { step: progress.steps, path: "." });
+    const test = context.signal.aborted ? undefined : await scoreTest(tuning, data, config, folder);
+    await folder.writeJson("sft.json", {
+      base_model: config.model,
+      adapter: "adapter",
+      chat_template: data.templates === undefined ? null : "adapter/chat_template.jinja",
+      method: config.tune.method,
+      seed: config.seed,
+      steps: progress.steps,
+      eval: progress.eval ?? null,
+      test: test ?? null,
+    });
+    if (progress.stopped === "signal")
+      context.say(`stopped after step ${progress.steps}; the adapter of that step is in ${folder.path}`);
+    return {
+      output: folder.path,
+      adapter: files.join(folder.path, "adapter"),
+      total_steps: data.schedule.totalSteps,
+      ...progress,
+      test,
+      seconds: (performance.now() - began) / 1000,
+    };
+  } finally {
+    await folder.close();
+    tuning.store.dispose();
+    model.dispose();
+  }
+}
+
+/** The loop: every event becomes a line of metrics.jsonl; the adapter of the lowest eval loss is kept. */
+async function runSteps(
+  tuning: LoraTuning,
+  options: TrainOptions,
+  { folder, config, context }: { folder: RunFolder; config: ResolvedConfig; context: Context },
+): Promise<Progress> {
+  const tell = trainProgress(context);
+  const progress: { -readonly [K in keyof Progress]: Progress[K] } = {
+    steps: 0,
+    loss: undefined,
+    eval: undefined,
+    best: undefined,
+    stopped: undefined,
+  };
+  let worse = 0; // evaluations since the best one
+  for await (const event of train(tuning, options)) {
+    const { type, ...line } = event;
+    if (type === "step") {
+      await folder.log(line);
+      tell.step(event);
+      progress.steps = event.step;
+      progress.loss = event.loss;
+      continue;
+    }
+    const { result, step } = event;
+    await folder.log({ step, ...prefixed("eval", result) });
+    tell.evaluation(event);
+    progress.eval = result;
+    if (progress.best === undefined || result.loss < progress.best.eval_loss) {
+      // an evaluation waits for all steps before it, so this is exactly the adapter that was scored
+      await folder.saveBest({ step, eval_loss: result.loss }, tuning.adapter);
+      progress.best = { step, eval_loss: result.loss };
+      worse = 0;
+    } else if (++worse === config.eval.patience) {
+      context.say(
+        `stopped: the eval loss has not fallen for ${worse} evaluations; the best was at step ${progress.best.step}`,
+      );
+      progress.stopped = "patience";
+      break;
+    }
+  }
+  if (context.signal.aborted) progress.stopped = "signal";
+  return progress;
+}
+
+async function scoreTest(
+  tuning: LoraTuning,
+  data: RunData,
+  config: ResolvedConfig,
+  folder: RunFolder,
+): Promise<EvalResult | undefined> {
+  if (data.test === undefined) return undefined;
+  const tasks = [...new Set(data.test.map((example) => example.task))];
+  const result = await evaluate(tuning, { examples: data.test, batchSize: config.train.batch_size }, tasks);
+  await folder.log({ step: data.schedule.totalSteps, ...prefixed("test", result) });
+  return result;
+}
+
+function prefixed(prefix: "eval" | "test", { tasks, ...result }: EvalResult): object {
+  return { ...Object.fromEntries(Object.entries(result).map(([key, value]) => [`${prefix}_${key}`, value])), tasks };
+}
+
+/** A new adapter, or the one of `init_from` to continue. */
+async function putAdapter(loaded: LoadedConfig, model: Model, files: Files): Promise<LoraTuning> {
+  const { tune, seed } = loaded.config;
+  if (tune.init_from !== null) {
+    const from = await readPeft(files, tune.init_from, linearPaths(model.config));
+    checkAgainstAdapter(loaded, from.config);
+    return tuneLora(model, from.config, { seed, from });
+  }
+  const { r, alpha, use_rslora: useRslora, target_modules: targetModules } = tune;
+  return tuneLora(model, { r, alpha, useRslora, targetModules }, { seed });
+}
+
+function trainOptions(
+  { train: t, data: d, eval: e }: ResolvedConfig,
+  data: RunData,
+  signal: AbortSignal,
+): TrainOptions {
+  const { train: examples, tasks, schedule, objective, evaluation } = data;
+  const total = schedule.totalSteps;
+  const name = RATES.find((known) => known === t.schedule);
+  if (name === undefined) throw new BugError(`the config let the schedule ${t.schedule} pass`);
+  const warmup = t.warmup_steps ?? warmupSteps(t.warmup_ratio, total);
+  const rate = { name, lr: t.learning_rate, totalSteps: total, warmupSteps: warmup };
+  const named = new Map(tasks.map((task) => [task.name, task.lossWeight ?? 1]));
+  for (const { task } of evaluation ?? []) if (!named.has(task)) named.set(task, 1); // scored, never trained
+  return {
+    examples,
+    tasks: [...named].map(([name, lossWeight]) => ({ name, lossWeight })),
+    schedule,
+    packing: d.packing === true,
+    objective,
+    optimizer: {
+      betas: t.betas,
+      eps: t.eps,
+      weightDecay: t.weight_decay,
+      ...(t.max_grad_norm === null ? {} : { maxGradNorm: t.max_grad_norm }),
+    },
+    learningRate: (step) => learningRate(rate, step),
+    ...(evaluation ? { evaluation: { examples: evaluation, every: e.every, batchSize: t.batch_size } } : {}),
+    now: () => performance.now(),
+    signal,
+  };
+}
+
+function countParameters({ model, adapter }: LoraTuning): { total: number; trainable: number } {
+  const trainable = [...adapter.modules.values()].reduce((sum, { a, b }) => sum + a.size + b.size, 0);
+  const base = [...parameterShapes(model.config).values()].reduce(
+    (sum, shape) => sum + shape.reduce((n, d) => n * d, 1),
+    0,
+  );
+  return { total: base + trainable, trainable };
+}
+
+function sayPlan({ schedule, train: examples, evaluation, objective, maxLength }: RunData, { say }: Context): void {
+  const { totalSteps, stepsPerEpoch } = schedule;
+  say(
+    `${examples.length} examples of at most ${maxLength} tokens, ${stepsPerEpoch} steps per epoch, ${totalSteps} steps, objective ${objective}`,
+  );
+  if (totalSteps < FEW_STEPS) say(`warning: ${totalSteps} steps are few; warm-up and schedule have little room`);
+  if (evaluation === undefined) say("no eval rows: nothing tells a good step from a bad one, and there is no `best`");
+  else say(`${evaluation.length} rows for evaluation`);
+}
