@@ -9,8 +9,6 @@ export { evaluate } from "./evaluate.ts";
 export { ScorePrograms } from "./score.ts";
 export type { Scores } from "./score.ts";
 export type { EvalEvent, EvalResult, StepEvent, TaskLoss, TrainEvent } from "./events.ts";
-export { ScorePrograms } from "./score.ts";
-export type { Scores } from "./score.ts";
 export { train } from "./train.ts";
 export type { TrainOptions } from "./train.ts";
 export { storeForModel, tuneLora } from "./tuning.ts";
