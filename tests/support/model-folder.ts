@@ -3,8 +3,14 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+export const EOS = 2;
 export const CHAT_TEMPLATE =
   "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+
+/** Ids of a text whose characters are ASCII. */
+export function idsOf(text: string): number[] {
+  return Array.from(new TextEncoder().encode(text), (byte) => byte + 3);
+}
 
 /** The characters by which byte-level BPE writes bytes (OpenAI's gpt-2 `encoder.py`). */
 function byteCharacters(): string[] {
