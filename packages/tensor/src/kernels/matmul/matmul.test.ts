@@ -78,20 +78,23 @@ describe.each([
     device = await testDevice(facts);
   });
 
-  // lone elements; sizes that are not multiples of four; around the tiles (16, 32, 64 and one beside); few rows, few
-  // columns (computed as the transpose); depth long enough to be cut into slices
+  // small products, which share variants: lone elements, sizes that are not multiples of four, one beside the tile;
+  // large ones: around every tile with few rows, few columns (computed as the transpose), odd lines in one operand
+  // only, and a depth cut into slices
   describe.each([
     [1, 1, 1],
     [3, 5, 7],
-    [2, 64, 36],
-    [65, 63, 66],
+    [17, 20, 36],
+    [3, 132, 104],
+    [7, 65, 129],
+    [130, 8, 68],
+    [129, 6, 33],
+    [65, 67, 66],
     [64, 68, 64],
-    [17, 132, 4],
-    [40, 8, 100],
-    [40, 6, 33],
-    [8, 12, 1028],
-    [5, 7, 1031],
-    [132, 260, 124], // enough work for the larger tile of the subgroup kernel
+    [70, 63, 68],
+    [132, 260, 124],
+    [8, 12, 6144],
+    [5, 19, 6001],
   ])("%i × %i × %i", (m, n, k) => {
     test.each(LAYOUTS)("%s equals the float64 loop", async (layout) => {
       const shape = shapes(layout, m, n, k);
@@ -110,11 +113,11 @@ describe.each([
     expect(maxAbsError(await values(out), expected(a, b, "nt", m, n, k))).toBeLessThan(tolerance(k));
   });
 
-  // [40, 8]: transposed; [20, 36]: not; [6, 7, 700]: unaligned and sliced
+  // a small one; as the transpose; in unaligned slices
   test.each([
-    ["nt", 40, 8, 16],
     ["nn", 20, 36, 16],
-    ["nt", 6, 7, 700],
+    ["nt", 130, 8, 68],
+    ["nt", 5, 19, 6001],
   ] as const)("%s %i × %i × %i: scale, bias and accumulation", async (layout, m, n, k) => {
     const shape = shapes(layout, m, n, k);
     const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)];
@@ -138,8 +141,9 @@ describe.each([
     test.each([
       ["nt", 19, 40, 36],
       ["nn", 19, 36, 40],
-      ["nt", 3, 40, 37],
-      ["nn", 3, 37, 40],
+      ["nt", 70, 40, 37],
+      ["nn", 70, 37, 40],
+      ["nt", 2, 160, 196], // a row of decoding
     ] as const)("%s %i × %i × %i, in three row shards", async (layout, m, n, k) => {
       const [rows, cols] = layout === "nt" ? [n, k] : [k, n];
       const { bits, meaning } = words(format, n * k, 5);
@@ -174,7 +178,7 @@ describe.each([
   });
 
   test("two runs and a replay give the same bytes", async () => {
-    const [m, n, k] = [8, 12, 1028]; // in slices
+    const [m, n, k] = [8, 12, 6144]; // in slices
     const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)].map((v) => Float32Array.from(v)) as [
       Float32Array,
       Float32Array,

@@ -6,13 +6,11 @@ import { launch } from "../../launch.ts";
 import type { Indirect } from "../../launch.ts";
 import { empty, Tensor } from "../../tensor.ts";
 import type { Weight, WeightFormat } from "../../weight.ts";
-import { fixedSubgroup } from "../lanes.ts";
 import type { Contiguous } from "./operands.ts";
 import { ACCUMULATE, ADD_BIAS } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
-import { matmulShuffle, shuffleTileCols } from "./shuffle.ts";
 import { addSlices } from "./slices.ts";
-import { matmulTile, tileCols } from "./tile.ts";
+import { chooseVariant } from "./variants.ts";
 
 export interface MatmulArgs {
   /** nn: a [M,K] · b [K,N]; nt: a [M,K] · b [N,K]ᵀ; tn: a [K,M]ᵀ · b [K,N] */
@@ -121,14 +119,14 @@ interface Product {
 
 function multiply(facts: DeviceFacts, product: Product): void {
   const { a, b, depth, out, outStart, outStride, bias, scale } = product;
-  const shuffle = fixedSubgroup(facts);
-  // few columns would leave most lanes idle: compute the transpose, where they are rows
-  const transposed = b.format === "f32" && b.own <= 16 && a.own > b.own;
+  const variant = chooseVariant(facts, {
+    rows: a.own,
+    cols: b.own,
+    depth,
+    canTranspose: b.format === "f32", // the left operand always is
+  });
+  const { transposed, tile, slices, chunk } = variant;
   const [left, right] = transposed ? [b, a] : [a, b];
-  const tile = (shuffle ? shuffleTile : sharedTile)(left.own, right.own, depth);
-  const cols = shuffle ? shuffleTileCols(facts) : tileCols(tile);
-  const tiles = Math.ceil(left.own / tile) * Math.ceil(right.own / cols);
-  const { slices, chunk } = cut(facts, depth, tiles, a.own * b.own);
 
   const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
   const target =
@@ -136,17 +134,19 @@ function multiply(facts: DeviceFacts, product: Product): void {
       ? { start: 0, stride: b.own, flags: 0, scale: 1 }
       : { start: outStart, stride: outStride, flags: flagsOf(product), scale };
   const fours = (...sizes: number[]): boolean => sizes.every((s) => s % 4 === 0);
+  const rightFours = inFours(right, depth);
+  const restFours =
+    inFours(left, depth) && fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own);
   const spec: MatmulSpec = {
     left: left.contiguous,
     right: right.contiguous,
     format: right.format,
-    vectors: vectors(right, depth),
-    aligned:
-      vectors(left, depth) && fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own),
+    vectors: rightFours && (restFours || variant.mixed),
+    aligned: restFours && rightFours,
     transposed,
     tile,
   };
-  launch(shuffle ? matmulShuffle : matmulTile, {
+  launch(variant.kernel, {
     spec,
     params: {
       rows: left.own,
@@ -162,7 +162,6 @@ function multiply(facts: DeviceFacts, product: Product): void {
       slices,
       slice_stride: slices > 1 ? a.own * b.own : 0,
       flags: target.flags,
-
       scale: target.scale,
       four: 4,
     },
@@ -194,37 +193,9 @@ function flagsOf(product: Product): number {
 }
 
 /** True where all runs of four along the contiguous dimension start at multiples of four. */
-function vectors(side: Side, depth: number): boolean {
+function inFours(side: Side, depth: number): boolean {
   const extent = side.contiguous === "k" ? depth : side.own;
   return extent % 4 === 0 && side.stride % 4 === 0 && side.start % 4 === 0;
-}
-
-/** Rows per workgroup. More rows per load are faster and compile longer, so small products take fewer. */
-function shuffleTile(rows: number, cols: number, depth: number): number {
-  if (rows <= 4) return 4;
-  if (rows <= 8) return 8;
-  return rows >= 64 && rows * cols * depth >= 2 ** 22 ? 32 : 16;
-}
-
-function sharedTile(rows: number, cols: number): number {
-  if (rows <= 16) return 16;
-  // the large tile pays once there are enough of them to fill a large GPU
-  return Math.ceil(rows / 128) * Math.ceil(cols / 128) >= 256 ? 128 : 64;
-}
-
-const SLICE_STEP = 32; // depth that every variant handles in whole steps
-
-/** Cuts the depth so that enough workgroups run; a function of sizes and facts alone, so that sums are reproducible. */
-function cut(facts: DeviceFacts, depth: number, tiles: number, outSize: number): { slices: number; chunk: number } {
-  const wanted = Math.ceil((facts.software ? 8 : 128) / tiles);
-  const most = Math.min(
-    Math.floor(depth / 128), // shorter slices would cost more in the second pass than they gain
-    Math.floor(facts.maxBindingBytes / (4 * outSize)),
-    64,
-  );
-  const slices = Math.max(1, Math.min(wanted, most));
-  const chunk = Math.max(1, Math.ceil(depth / slices / SLICE_STEP)) * SLICE_STEP;
-  return { slices: Math.max(1, Math.ceil(depth / chunk)), chunk };
 }
 
 function tensorAsWeight(tensor: Tensor): Weight {
