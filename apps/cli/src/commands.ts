@@ -87,6 +87,12 @@ export const COMMANDS = {
     flags: [],
     load: () => import("./commands/check.ts"),
   }),
+  demo: command({
+    summary: "the README's main job: fine-tunes an embedded tiny model and shows what it learned",
+    usage: ["[--seed S] [--shuffled]"],
+    flags: ["seed", "shuffled"],
+    load: () => import("./commands/demo.ts"),
+  }),
   doctor: command({
     summary: "device, driver, limits, features, a matmul check, what is missing and how to get it",
     usage: [""],
@@ -98,7 +104,7 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
-export const LATER_COMMANDS: readonly string[] = ["generate", "chat", "plan", "quantize", "merge", "verify", "demo"];
+export const LATER_COMMANDS: readonly string[] = ["generate", "chat", "plan", "quantize", "merge", "verify"];
 
 /** Flags of the contract that a command of this version does not have. */
 export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };

@@ -62,7 +62,14 @@ export const FLAGS = {
     above: 0,
     help: "divide the score of tokens already seen; 1 = off",
   },
-  seed: { type: "integer", value: "S", min: 0, help: "seed of the sampling; default 0" },
+  seed: {
+    type: "integer",
+    value: "S",
+    min: 0,
+    help: "seed of the sampling (default 0) or of the demo's data (default 1)",
+  },
+
+  shuffled: { type: "boolean", help: "control: train on answers shuffled among the prompts" },
 
   rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },
   html: { type: "string", value: "FILE", help: "also write the samples and the report as one HTML page" },

@@ -6,6 +6,7 @@ import { readPeft } from "@tunesmith/lora";
 import { linearPaths, loadModel, type Model, parameterShapes } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
 import { learningRate, warmupSteps } from "@tunesmith/optim";
+import type { Device } from "@tunesmith/tensor";
 import { type EvalResult, evaluate, train, type TrainOptions, tuneLora } from "@tunesmith/sft";
 import { checkAgainstAdapter } from "./config/init-from.ts";
 import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./config/load.ts";
@@ -48,7 +49,7 @@ const RATES = ["constant", "linear", "cosine"] as const;
  */
 export async function trainRun(
   loaded: LoadedConfig,
-  { overwrite, context }: { overwrite: boolean; context: Context },
+  { overwrite, context, ...given }: { overwrite: boolean; context: Context; device?: Device },
 ): Promise<TrainDocument> {
   const { config } = loaded;
   const began = performance.now();
@@ -58,7 +59,7 @@ export async function trainRun(
   const data = await loadRunData(loaded, { files, now: new Date() });
   sayPlan(data, context);
 
-  const device = await openGpu(context);
+  const device = given.device ?? (await openGpu(context));
   const model = await loadModel(device, files, config.model, { positions: data.maxLength });
   const tuning = await putAdapter(loaded, model, files);
   const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });

@@ -1,4 +1,4 @@
-// The shape of the tiny base: a Llama of half a million parameters.
+// The shape of the tiny base: a Llama of 0.7 million parameters.
 import { SPECIAL_TOKENS, tinyTokenizer } from "./tokenizer.ts";
 
 const tokenId = (token: string): number => Object.values<string>(SPECIAL_TOKENS).indexOf(token);
@@ -10,11 +10,11 @@ export function tinyConfig(): Record<string, unknown> {
     architectures: ["LlamaForCausalLM"],
     model_type: "llama",
     vocab_size: Object.keys(vocab).length,
-    hidden_size: 96,
+    hidden_size: 128,
     intermediate_size: 256,
     num_hidden_layers: 4,
-    num_attention_heads: 3,
-    num_key_value_heads: 3,
+    num_attention_heads: 4,
+    num_key_value_heads: 4,
     head_dim: 32,
     hidden_act: "silu",
     max_position_embeddings: 256,

@@ -1,0 +1,128 @@
+import { writeSafetensors } from "@tunesmith/safetensors";
+import { memoryFiles } from "@tunesmith/testing";
+import { describe, expect, test } from "vitest";
+import { initialLora, loraScale, loraShapes } from "./adapter.ts";
+import type { LinearSizes } from "./adapter.ts";
+import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
+import { readPeft } from "./peft.ts";
+
+const sizes: LinearSizes = new Map([
+  ["model.layers.0.self_attn.q_proj", { in: 6, out: 4 }],
+  ["model.layers.0.self_attn.v_proj", { in: 6, out: 2 }],
+]);
+const config = { r: 2, alpha: 8, useRslora: false, targetModules: ["q_proj", "v_proj"] };
+const Q = "base_model.model.model.layers.0.self_attn.q_proj";
+
+type Tensors = Map<string, { dtype: "F32" | "I32"; shape: readonly number[]; data: Uint8Array }>;
+
+/** A sound adapter folder in memory, after `change` had its way with the tensors. */
+async function folder(change: (tensors: Tensors) => void = () => {}): Promise<ReturnType<typeof memoryFiles>> {
+  const tensors: Tensors = new Map();
+  for (const [name, shape] of loraShapes(config, [...sizes.keys()], sizes)) {
+    const values = initialLora(name, shape, 1);
+    tensors.set(name, { dtype: "F32", shape, data: new Uint8Array(values.buffer) });
+  }
+  change(tensors);
+  const text = new TextEncoder().encode(writePeftConfig(config, [...sizes.keys()], "base"));
+  const files = memoryFiles([["a/adapter_config.json", text]]);
+  await writeSafetensors(files, "a/adapter_model.safetensors", tensors);
+  return files;
+}
+
+describe("readPeft", () => {
+  test("reads what was written", async () => {
+    const adapter = await readPeft(await folder(), "a", sizes);
+    expect(adapter.config).toEqual(config);
+    expect([...adapter.shapes]).toEqual([...loraShapes(config, [...sizes.keys()], sizes)]);
+    expect(adapter.values.get(`${Q}.lora_A.weight`)).toEqual(initialLora(`${Q}.lora_A.weight`, [2, 6], 1));
+  });
+
+  test("a missing tensor is an error", async () => {
+    const files = await folder((tensors) => tensors.delete(`${Q}.lora_B.weight`));
+    await expect(readPeft(files, "a", sizes)).rejects.toMatchObject({ code: "ADAPTER_TENSOR_MISSING" });
+  });
+
+  test("a misspelt tensor is an error that names the nearest", async () => {
+    const files = await folder((tensors) => {
+      tensors.set(`${Q}.lora_b.weight`, tensors.get(`${Q}.lora_B.weight`)!);
+      tensors.delete(`${Q}.lora_B.weight`);
+    });
+    await expect(readPeft(files, "a", sizes)).rejects.toMatchObject({
+      code: "ADAPTER_TENSOR_UNEXPECTED",
+      details: { fix: `did you mean ${Q}.lora_B.weight?` },
+    });
+  });
+
+  test("an extra tensor is an error", async () => {
+    const files = await folder((tensors) =>
+      tensors.set("extra", { dtype: "F32", shape: [1], data: new Uint8Array(4) }),
+    );
+    await expect(readPeft(files, "a", sizes)).rejects.toMatchObject({ code: "ADAPTER_TENSOR_UNEXPECTED" });
+  });
+
+  test.each([
+    ["shape", { dtype: "F32" as const, shape: [3, 4], data: new Uint8Array(48) }],
+    ["dtype", { dtype: "I32" as const, shape: [2, 6], data: new Uint8Array(48) }],
+  ])("a wrong %s is an error", async (_, tensor) => {
+    const files = await folder((tensors) => tensors.set(`${Q}.lora_A.weight`, tensor));
+    await expect(readPeft(files, "a", sizes)).rejects.toMatchObject({ code: "ADAPTER_TENSOR_MISMATCH" });
+  });
+});
+
+describe("readPeftConfig", () => {
+  const read = (change: Record<string, unknown>): ReturnType<typeof readPeftConfig> =>
+    readPeftConfig(
+      JSON.stringify({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"], ...change }),
+      "adapter_config.json",
+    );
+
+  test("the five keys PEFT itself needs are enough", () => {
+    expect(read({ task_type: "CAUSAL_LM" }).config).toEqual({
+      r: 4,
+      alpha: 8,
+      useRslora: false,
+      targetModules: ["q_proj"],
+    });
+    expect(read({ use_rslora: true, target_modules: ".*q_proj" }).config).toMatchObject({
+      useRslora: true,
+      targetModules: ".*q_proj",
+    });
+  });
+
+  test.each([
+    { peft_type: "IA3" },
+    { use_dora: true },
+    { bias: "all" },
+    { modules_to_save: ["lm_head"] },
+    { rank_pattern: { q_proj: 8 } },
+    { fan_in_fan_out: true },
+    { layers_to_transform: [0] },
+  ])("%j would change numbers and is refused by name", (change) => {
+    expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));
+    expect(() => read(change)).toThrow(Object.keys(change)[0]);
+  });
+
+  test.each([{ r: 0 }, { r: 1.5 }, { r: "4" }, { lora_alpha: null }, { target_modules: [] }, { target_modules: null }])(
+    "%j is invalid",
+    (change) => {
+      expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_CONFIG_INVALID" }));
+    },
+  );
+});
+
+test("scale is alpha / r, or alpha / √r for rsLoRA", () => {
+  expect(loraScale({ r: 8, alpha: 32, useRslora: false })).toBe(4);
+  expect(loraScale({ r: 8, alpha: 32, useRslora: true })).toBeCloseTo(11.3137, 4); // as PEFT computes it
+});
+
+test("a new adapter starts with A uniform in ±1/√in and B zero", () => {
+  const a = initialLora(`${Q}.lora_A.weight`, [8, 400], 3);
+  const bound = 1 / 20;
+  expect(Math.max(...a)).toBeLessThanOrEqual(bound);
+  expect(Math.max(...a)).toBeGreaterThan(0.95 * bound);
+  expect(Math.min(...a)).toBeLessThan(-0.95 * bound);
+  expect(Math.abs(a.reduce((x, y) => x + y, 0) / a.length)).toBeLessThan(0.05 * bound);
+  expect(initialLora(`${Q}.lora_A.weight`, [8, 400], 3)).toEqual(a);
+  expect(initialLora(`${Q}.lora_A.weight`, [8, 400], 4)).not.toEqual(a);
+  expect(initialLora(`${Q}.lora_B.weight`, [4, 8], 3)).toEqual(new Float32Array(32));
+});
