@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 export const EOS = 2;
 export const CHAT_TEMPLATE =
-  "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+  "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
 
 /** Ids of a text whose characters are ASCII. */
 export function idsOf(text: string): number[] {

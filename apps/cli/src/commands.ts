@@ -58,6 +58,31 @@ export const COMMANDS = {
     required: [["model"], ["data"]],
     load: () => import("./commands/eval.ts"),
   }),
+  generate: command({
+    summary: "continues a prompt, a conversation, or every row of a file",
+    usage: [
+      "--model DIR [--adapter DIR] (--prompt TEXT | --messages FILE | --data FILE --out FILE [--n K]) [--max-new-tokens N]\n      [--temperature T] [--top-k K] [--top-p P] [--repetition-penalty R] [--seed S] [--chat-template T]",
+    ],
+    flags: [
+      "model",
+      "adapter",
+      "prompt",
+      "messages",
+      "data",
+      "out",
+      "n",
+      "max-new-tokens",
+      "temperature",
+      "top-k",
+      "top-p",
+      "repetition-penalty",
+      "seed",
+      "chat-template",
+    ],
+    required: [["model"], ["prompt", "messages", "data"]],
+    exclusive: [["prompt", "messages", "data"]],
+    load: () => import("./commands/generate.ts"),
+  }),
   logprobs: command({
     summary: "log-probability of every token of every row, as JSON lines",
     usage: ["--model DIR [--adapter DIR] --data FILE [--format F] --out FILE.jsonl"],
@@ -104,7 +129,7 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
-export const LATER_COMMANDS: readonly string[] = ["generate", "chat", "plan", "quantize", "merge", "verify"];
+export const LATER_COMMANDS: readonly string[] = ["chat", "plan", "quantize", "merge", "verify"];
 
 /** Flags of the contract that a command of this version does not have. */
 export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };
