@@ -285,7 +285,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a tied head gives the embedding no gradient",
-    file: "packages/models/src/load.ts",
+    file: "packages/models/src/build.ts",
     find: "config.tiedHead ? embed_tokens",
     replace:
       "config.tiedHead ? { ...embed_tokens, shards: embed_tokens.shards.map((shard) => ({ ...shard, tensor: shard.tensor.reshape(shard.tensor.shape) })) }",
@@ -342,14 +342,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "decoding attends to one position too few",
-    file: "packages/models/src/generate.ts",
+    file: "packages/models/src/kv-cache.ts",
     find: "lengths: fill((t) => t.position + 1, 0)",
     replace: "lengths: fill((t) => t.position, 0)",
     tests: ["tests/goldens/generation.test.ts"],
   },
   {
     name: "decoding forgets the window",
-    file: "packages/models/src/generate.ts",
+    file: "packages/models/src/kv-cache.ts",
     find: "window: config.windows[layer] ?? 0",
     replace: "window: 0",
     tests: ["tests/goldens/generation.test.ts"],

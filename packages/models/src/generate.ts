@@ -1,24 +1,8 @@
-// Generation with a KV cache: the prompts of a group of rows go through the decoder as one flat sequence (prefill), then
-// every step runs one token per row. Both are recorded programs; logits of the last positions come to the host, where
-// the next tokens are drawn.
+// Generation: the next token of every row is drawn on the host from logits that a KV cache's programs compute.
 
-import {
-  cacheKeysValues,
-  decodeMix,
-  decodeScores,
-  empty,
-  gatherRows,
-  launch,
-  matmul,
-  record,
-  state,
-} from "@tunesmith/tensor";
-import type { Inputs, Program, Tensor } from "@tunesmith/tensor";
-import { attention } from "@tunesmith/autograd";
-import { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
-import { decode } from "./decoder.ts";
-import type { Adapter, Attend, Model } from "./decoder.ts";
+import type { Adapter, Model } from "./decoder.ts";
 import { ModelError } from "./errors.ts";
+import { KeyValueCache } from "./kv-cache.ts";
 import { sample } from "./sampling.ts";
 import type { SamplingOptions } from "./sampling.ts";
 
@@ -42,7 +26,7 @@ const ROWS = [1, 2, 4, 8, 16];
 export class Generator {
   readonly #model: Model;
   readonly #adapter: Adapter | undefined;
-  readonly #caches = new Map<string, Cache>();
+  readonly #caches = new Map<string, KeyValueCache>();
 
   constructor(model: Model, adapter?: Adapter) {
     this.#model = model;
@@ -109,171 +93,12 @@ export class Generator {
     return done as Generated[];
   }
 
-  #cache(rows: number, positions: number): Cache {
+  #cache(rows: number, positions: number): KeyValueCache {
     const bucket = ROWS.find((r) => r >= rows)!;
     const capacity = 256 * 2 ** Math.max(0, Math.ceil(Math.log2(positions / 256)));
     const key = `${bucket},${capacity}`;
     let cache = this.#caches.get(key);
-    if (!cache) this.#caches.set(key, (cache = new Cache(this.#model, this.#adapter, bucket, capacity)));
+    if (!cache) this.#caches.set(key, (cache = new KeyValueCache(this.#model, this.#adapter, bucket, capacity)));
     return cache;
-  }
-}
-
-/** Keys and values of every layer for a number of rows, and the programs that fill and use them. */
-class Cache {
-  readonly #model: Model;
-  readonly #adapter: Adapter | undefined;
-  readonly #rows: number;
-  readonly #capacity: number;
-  readonly #layers: readonly { readonly k: Tensor<"f32">; readonly v: Tensor<"f32"> }[];
-  readonly #prefills = new Map<number, Program>();
-  #step: Program | undefined;
-
-  constructor(model: Model, adapter: Adapter | undefined, rows: number, capacity: number) {
-    this.#model = model;
-    this.#adapter = adapter;
-    this.#rows = rows;
-    this.#capacity = capacity;
-    const { kvHeads, headDim } = model.config;
-    const make = (label: string): Tensor<"f32"> =>
-      state(model.device, { shape: [rows * capacity, kvHeads * headDim], dtype: "f32", category: "state", label });
-    this.#layers = model.layers.map((_, i) => ({ k: make(`cached keys ${i}`), v: make(`cached values ${i}`) }));
-  }
-
-  /** Runs all prompts and returns the logits after each. */
-  async prefill(prompts: readonly Int32Array[]): Promise<Float32Array[]> {
-    const length = prompts.reduce((n, prompt) => n + prompt.length, 0);
-    const tokens = tokenBucket(length);
-    let program = this.#prefills.get(tokens);
-    if (!program) this.#prefills.set(tokens, (program = this.#recordPrefill(tokens)));
-    const sequence = {
-      inputIds: new Int32Array(length),
-      positionIds: new Int32Array(length),
-      segmentIds: new Int32Array(length),
-    };
-    const slots = new Int32Array(tokens).fill(-1);
-    const last = new Int32Array(this.#rows);
-    let at = 0;
-    for (const [row, prompt] of prompts.entries())
-      for (const [position, id] of prompt.entries()) {
-        sequence.inputIds[at] = id;
-        sequence.positionIds[at] = position;
-        sequence.segmentIds[at] = row;
-        slots[at] = row * this.#capacity + position;
-        last[row] = at++;
-      }
-    const limits = { vocab: this.#model.config.vocabSize, positions: this.#model.positions };
-    const values = await program.replay({ ...tokenValues(sequence, tokens, limits), slots, last }).read();
-    return this.#split(values["logits"] as Float32Array);
-  }
-
-  /** Runs one token per row; undefined rows are idle. */
-  async step(tokens: readonly ({ id: number; position: number } | undefined)[]): Promise<Float32Array[]> {
-    this.#step ??= this.#recordStep();
-    const fill = (value: (token: { id: number; position: number }, row: number) => number, idle: number): Int32Array =>
-      Int32Array.from({ length: this.#rows }, (_, row) => (tokens[row] ? value(tokens[row], row) : idle));
-    const values = await this.#step
-      .replay({
-        ids: fill((t) => t.id, 0),
-        positions: fill((t) => t.position, 0),
-        slots: fill((t, row) => row * this.#capacity + t.position, -1),
-        lengths: fill((t) => t.position + 1, 0),
-      })
-      .read();
-    return this.#split(values["logits"] as Float32Array);
-  }
-
-  dispose(): void {
-    for (const program of this.#prefills.values()) program.dispose();
-    this.#step?.dispose();
-    for (const { k, v } of this.#layers) {
-      k.dispose();
-      v.dispose();
-    }
-  }
-
-  #recordPrefill(tokens: number): Program {
-    const { config, device } = this.#model;
-    return record(device, `prefill of ${tokens} tokens`, (inputs) => {
-      const sequence = declareTokens(inputs, tokens);
-      const slots = inputs.input("slots", [tokens], "i32");
-      const attend: Attend = (layer, q, k, v) => {
-        this.#store(layer, k, v, slots, tokens);
-        return attention(q, k, v, {
-          segments: sequence.segments,
-          heads: config.heads,
-          kvHeads: config.kvHeads,
-          headDim: config.headDim,
-          scale: config.headDim ** -0.5,
-          ...(config.windows[layer] === undefined ? {} : { window: config.windows[layer] }),
-        });
-      };
-      const hidden = decode(this.#model, sequence, this.#adapter, attend);
-      const ends = empty(device, [this.#rows, config.hiddenSize]);
-      launch(gatherRows, {
-        spec: { format: "f32" },
-        params: { count: this.#rows, dim: config.hiddenSize, first_id: 0, first_row: 0, rows: tokens },
-        reads: { ids: inputs.input("last", [this.#rows], "i32"), table: hidden },
-        writes: { out: ends },
-      });
-      return { logits: this.#logits(ends) };
-    });
-  }
-
-  #recordStep(): Program {
-    const { config, device } = this.#model;
-    const rows = this.#rows;
-    return record(device, `decode ${rows} rows`, (inputs: Inputs) => {
-      const of = (name: string): Tensor<"i32"> => inputs.input(name, [rows], "i32");
-      const [slots, lengths] = [of("slots"), of("lengths")];
-      const attend: Attend = (layer, q, k, v) => {
-        this.#store(layer, k, v, slots, rows);
-        const scores = empty(device, [rows * config.heads, this.#capacity]);
-        const out = empty(device, [rows, config.heads * config.headDim]);
-        const sizes = {
-          rows,
-          heads: config.heads,
-          kv_heads: config.kvHeads,
-          head_dim: config.headDim,
-          capacity: this.#capacity,
-          window: config.windows[layer] ?? 0,
-        };
-        const cache = this.#layers[layer]!;
-        launch(decodeScores, {
-          params: { ...sizes, scale: config.headDim ** -0.5 },
-          reads: { q, cache_k: cache.k, lengths },
-          writes: { scores },
-        });
-        launch(decodeMix, {
-          params: sizes,
-          reads: { cache_v: cache.v, lengths },
-          writes: { out },
-          updates: { scores },
-        });
-        return out;
-      };
-      const hidden = decode(this.#model, { ids: of("ids"), positions: of("positions") }, this.#adapter, attend);
-      return { logits: this.#logits(hidden) };
-    });
-  }
-
-  #store(layer: number, k: Tensor, v: Tensor, slots: Tensor, count: number): void {
-    const cache = this.#layers[layer]!;
-    launch(cacheKeysValues, {
-      params: { count, width: this.#model.config.kvHeads * this.#model.config.headDim },
-      reads: { k, v, slots },
-      updates: { cache_k: cache.k, cache_v: cache.v },
-    });
-  }
-
-  #logits(hidden: Tensor): Tensor {
-    const logits = empty(this.#model.device, [this.#rows, this.#model.config.vocabSize]);
-    matmul({ layout: "nt", a: hidden, b: this.#model.lm_head, out: logits });
-    return logits;
-  }
-
-  #split(logits: Float32Array): Float32Array[] {
-    const vocab = this.#model.config.vocabSize;
-    return Array.from({ length: this.#rows }, (_, row) => logits.subarray(row * vocab, (row + 1) * vocab));
   }
 }

@@ -1,0 +1,142 @@
+// A model folder on disk: config.json and weights that fit each other, tensor by tensor.
+
+import { parseStrictJson } from "@tunesmith/core";
+import type { Files } from "@tunesmith/core";
+import { openModel, toF32 } from "@tunesmith/safetensors";
+import type { TensorSource } from "@tunesmith/safetensors";
+import { BYTES_PER_ELEMENT } from "@tunesmith/tensor";
+import type { WeightFormat } from "@tunesmith/tensor";
+import type { ParameterSource } from "./build.ts";
+import { parseModelConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+import { ModelError } from "./errors.ts";
+import { parameterShapes } from "./parameters.ts";
+
+const FORMATS: Readonly<Record<string, WeightFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+/** Buffers that old checkpoints carry and that hold nothing a config does not say. */
+const IGNORED = /(^|\.)rotary_emb\.inv_freq$/;
+
+/** Reads `config.json` of a model folder. */
+export async function readModelConfig(files: Files, folder: string): Promise<ModelConfig> {
+  const path = files.join(folder, "config.json");
+  const file = await files.open(path);
+  try {
+    const bytes = await file.read(0, file.size);
+    return parseModelConfig(parseStrictJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes), { path }), path);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Checks a model folder without a device and without reading weights: config.json, the files, and that every tensor is
+ * there under its name with its shape and a dtype that loads.
+ * @throws whatever `loadModel` throws before the first weight is read
+ */
+export async function checkModel(files: Files, folder: string): Promise<ModelConfig> {
+  const { config, tensors } = await openChecked(files, folder);
+  await tensors.close();
+  return config;
+}
+
+/** Opens a folder whose tensors fit its config. The caller closes `tensors`. */
+export async function openChecked(
+  files: Files,
+  folder: string,
+): Promise<{ config: ModelConfig; tensors: TensorSource }> {
+  const config = await readModelConfig(files, folder);
+  const tensors = await openModel(files, folder);
+  try {
+    await checkNames(config, tensors, folder);
+    return { config, tensors };
+  } catch (error) {
+    await tensors.close();
+    throw error;
+  }
+}
+
+/** One parameter of an open checkpoint. */
+export function fromCheckpoint(tensors: TensorSource, name: string): ParameterSource {
+  const { dtype, shape } = tensors.tensors.get(name)!;
+  const format = FORMATS[dtype]!;
+  const cols = shape[1] ?? 1;
+  const width = BYTES_PER_ELEMENT[format];
+  return {
+    format,
+    f32: async () => toF32(await tensors.read(name), dtype),
+    rows: async (first, count) => {
+      const bytes = await tensors.readRange(name, first * cols * width, count * cols * width);
+      const copy = bytes.slice().buffer; // aligned, whatever the file's offsets are
+      return format === "f32" ? new Float32Array(copy) : new Uint16Array(copy);
+    },
+  };
+}
+
+async function checkNames(config: ModelConfig, tensors: TensorSource, folder: string): Promise<void> {
+  const wanted = parameterShapes(config);
+  for (const [name, shape] of wanted) {
+    const found = tensors.tensors.get(name);
+    if (!found)
+      throw new ModelError(
+        "TENSOR_MISSING",
+        `${folder}: the checkpoint has no tensor ${name}, which config.json asks for`,
+        {
+          path: folder,
+          expected: `${name} [${shape.join(", ")}]`,
+          fix: "get the model again; a file may be missing, or config.json belongs to another model",
+        },
+      );
+    if (found.shape.join() !== shape.join())
+      throw new ModelError(
+        "TENSOR_MISMATCH",
+        `${folder}: tensor ${name} has shape [${found.shape.join(", ")}], but config.json says [${shape.join(", ")}]`,
+        {
+          path: folder,
+          received: `[${found.shape.join(", ")}]`,
+          expected: `[${shape.join(", ")}]`,
+          fix: "use the config.json that came with these weights",
+        },
+      );
+    if (!FORMATS[found.dtype])
+      throw new ModelError(
+        "TENSOR_MISMATCH",
+        `${folder}: tensor ${name} has dtype ${found.dtype}, which this version does not load`,
+        {
+          path: folder,
+          received: found.dtype,
+          expected: Object.keys(FORMATS).join(", "),
+          fix: "use a checkpoint with f32, f16 or bf16 weights",
+        },
+      );
+  }
+  for (const name of tensors.tensors.keys()) {
+    if (wanted.has(name) || IGNORED.test(name)) continue;
+    if (config.tiedHead && name === "lm_head.weight" && (await equalBytes(tensors, name, "model.embed_tokens.weight")))
+      continue;
+    throw new ModelError(
+      "TENSOR_UNEXPECTED",
+      `${folder}: the checkpoint has a tensor ${name} that config.json does not explain`,
+      {
+        path: folder,
+        received: name,
+        fix:
+          config.tiedHead && name === "lm_head.weight"
+            ? "its values differ from the embedding: set tie_word_embeddings to false in config.json"
+            : "use the config.json that came with these weights",
+      },
+    );
+  }
+}
+
+async function equalBytes(tensors: TensorSource, a: string, b: string): Promise<boolean> {
+  const [x, y] = [tensors.tensors.get(a)!, tensors.tensors.get(b)!];
+  if (x.dtype !== y.dtype || x.shape.join() !== y.shape.join()) return false;
+  const total = x.end - x.start;
+  const block = 1 << 22;
+  for (let at = 0; at < total; at += block) {
+    const n = Math.min(block, total - at);
+    const [p, q] = [await tensors.readRange(a, at, n), await tensors.readRange(b, at, n)];
+    if (p.some((v, i) => v !== q[i])) return false;
+  }
+  return true;
+}

@@ -1,0 +1,37 @@
+import { hash32, uniform } from "@tunesmith/core";
+import type { Device } from "@tunesmith/tensor";
+import { build } from "./build.ts";
+import type { LoadOptions } from "./build.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Model } from "./decoder.ts";
+
+/**
+ * A model with freshly drawn weights: N(0, initializer_range) for matrices, 1 for norms, 0 for biases. Every value is a
+ * pure function of (seed, name, index).
+ */
+export function drawModel(
+  device: Device,
+  config: ModelConfig,
+  options: LoadOptions & { seed: number },
+): Promise<Model> {
+  return build(device, config, options, (name, shape) => {
+    const values = drawParameter(name, shape, config.initializerRange, options.seed);
+    const cols = shape[1] ?? 1;
+    return {
+      format: "f32",
+      f32: () => Promise.resolve(values),
+      rows: (first, count) => Promise.resolve(values.subarray(first * cols, (first + count) * cols)),
+    };
+  });
+}
+
+/** Box–Muller on the counter generator; one value per index. */
+function drawParameter(name: string, shape: readonly number[], std: number, seed: number): Float32Array {
+  const size = shape.reduce((n, d) => n * d, 1);
+  if (shape.length === 1) return new Float32Array(size).fill(name.endsWith("bias") ? 0 : 1);
+  const site = hash32(name);
+  return Float32Array.from({ length: size }, (_, i) => {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform(seed, site, 0, 2 * i)));
+    return std * radius * Math.cos(2 * Math.PI * uniform(seed, site, 0, 2 * i + 1));
+  });
+}
