@@ -15,7 +15,12 @@ export function failRow(
   message: string,
   details: { expected?: string; received?: string; fix?: string; cause?: unknown } = {},
 ): never {
-  throw new DataError(code, `${at.path}:${at.line}: ${message}`, { path: at.path, line: at.line, ...details });
+  throw new DataError(code, `${at.path}:${at.line}: ${message}`, {
+    path: at.path,
+    line: at.line,
+    fix: "correct this row",
+    ...details,
+  });
 }
 
 /** A JSON value in few characters, for errors. */
