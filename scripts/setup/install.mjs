@@ -1,5 +1,6 @@
 // Gets the pinned pnpm through npm, and with it the dependencies exactly as the lockfile has them.
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { contentFingerprint, isStamped, once, workspacePackages } from "./fingerprint.mjs";
 import { CACHE, ROOT } from "./paths.mjs";
@@ -33,7 +34,7 @@ export async function install() {
     );
     // The flags keep pnpm from asking questions: there may be no terminal to answer at.
     const flags = ["--frozen-lockfile", "--prefer-offline", "--config.confirm-modules-purge=false"];
-    const result = await run(process.execPath, [PNPM_MAIN, "install", ...flags]);
+    const result = await run(process.execPath, [PNPM_MAIN, "install", ...flags], { env: withWritableHome() });
     if (result.status !== 0) {
       throw new SetupError("INSTALL_FAILED", `pnpm install failed:\n${tail(result)}`, { fix: NETWORK_FIX });
     }
@@ -75,7 +76,20 @@ async function ensurePnpm() {
 function runNpm(args) {
   // npm is a JavaScript file: run by Node itself it needs no shell, on Windows neither
   const main = npmMain();
-  return main ? run(process.execPath, [main, ...args]) : run("npm", args);
+  const env = withWritableHome();
+  return main ? run(process.execPath, [main, ...args], { env }) : run("npm", args, { env });
+}
+
+/** npm and pnpm keep caches in the home folder; an account without one (a service's) gets one below `.cache`. */
+function withWritableHome() {
+  try {
+    accessSync(homedir(), constants.W_OK);
+    return process.env;
+  } catch {
+    const home = join(CACHE, "home");
+    mkdirSync(home, { recursive: true });
+    return { ...process.env, HOME: home, npm_config_cache: join(home, ".npm") };
+  }
 }
 
 function npmMain() {
