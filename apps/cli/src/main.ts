@@ -3,12 +3,15 @@
 
 import { readFileSync } from "node:fs";
 import { cli } from "./cli.ts";
+import { exitCodeOf } from "./exit-codes.ts";
+import { errorText, typedError } from "./failure.ts";
 
 const controller = new AbortController();
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
-for (const name of ["SIGINT", "SIGTERM"] as const) {
+for (const [name, exitCode] of Object.entries(SIGNALS)) {
   process.on(name, () => {
-    if (controller.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
+    if (controller.signal.aborted) process.exit(exitCode); // asked twice: leave at once
     controller.abort(name);
   });
 }
@@ -19,6 +22,12 @@ for (const stream of [process.stdout, process.stderr]) {
     if (error.code !== "EPIPE") throw error;
   });
 }
+
+// What fails outside of every await ends the process as an awaited failure would.
+process.on("uncaughtException", (error) => {
+  process.stderr.write(errorText(typedError(error)));
+  process.exit(exitCodeOf(error));
+});
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
