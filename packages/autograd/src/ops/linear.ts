@@ -49,20 +49,20 @@ export function linear(x: Tensor, weight: Weight | Tensor, options: LinearOption
   const rows = x.size / ins;
   const flatX = x.reshape([rows, ins]);
   const flatY = empty(device, [rows, outs]);
-  matmul({ layout: outIn ? "nt" : "nn", a: flatX, b: w, out: flatY, bias });
-  let u: Tensor | undefined; // x·Aᵀ, which dB needs again
+  // scale·x·Aᵀ, which dB needs again; it carries the scale, so that u·Bᵀ can join the sum of x·Wᵀ
+  let u: Tensor | undefined;
   if (lowRank) {
     u = empty(device, [rows, rank]);
-    matmul({ layout: "nt", a: flatX, b: lowRank.a, out: u });
-    matmul({
-      layout: "nt",
-      a: u,
-      b: lowRank.b,
-      out: flatY,
-      scale: lowRank.scale,
-      accumulate: true,
-    });
+    matmul({ layout: "nt", a: flatX, b: lowRank.a, out: u, scale: lowRank.scale });
   }
+  matmul({
+    layout: outIn ? "nt" : "nn",
+    a: flatX,
+    b: w,
+    plus: lowRank && u && { layout: "nt", a: u, b: lowRank.b },
+    out: flatY,
+    bias,
+  });
 
   const y = flatY.reshape([...x.shape.slice(0, -1), outs]);
   const shards = w.shards.map((shard) => shard.tensor);
@@ -81,23 +81,21 @@ export function linear(x: Tensor, weight: Weight | Tensor, options: LinearOption
       }),
     );
     const dBias = gradient(bias, wantBias, (out, accumulate) => columnSums({ x: dy, out, accumulate }));
-    // dY·B, which both dX and dA need
+    // scale·dY·B, which both dX and dA need
     let v: Tensor | undefined;
     if (lowRank && (wantX || wantA)) {
       v = empty(device, [rows, rank]);
-      matmul({ layout: "nn", a: dy, b: lowRank.b, out: v });
+      matmul({ layout: "nn", a: dy, b: lowRank.b, out: v, scale: lowRank.scale });
     }
-    const scale = lowRank?.scale ?? 0;
     const dA = gradient(lowRank?.a, wantA, (out, accumulate) =>
-      matmul({ layout: "tn", a: v!, b: flatX, out, scale, accumulate }),
+      matmul({ layout: "tn", a: v!, b: flatX, out, accumulate }),
     );
     const dB = gradient(lowRank?.b, wantB, (out, accumulate) =>
-      matmul({ layout: "tn", a: dy, b: u!, out, scale, accumulate }),
+      matmul({ layout: "tn", a: dy, b: u!, out, accumulate }),
     );
     const dX = gradient(x, wantX, (sink, accumulate) => {
-      const out = sink.reshape([rows, ins]);
-      matmul({ layout: outIn ? "nn" : "nt", a: dy, b: w, out, accumulate });
-      if (lowRank) matmul({ layout: "nn", a: v!, b: lowRank.a, out, scale, accumulate: true });
+      const plus = lowRank && v && ({ layout: "nn", a: v, b: lowRank.a } as const);
+      matmul({ layout: outIn ? "nn" : "nt", a: dy, b: w, plus, out: sink.reshape([rows, ins]), accumulate });
     });
     return [dX, ...dShards, dBias, dA, dB].filter((_, i) => inputs[i] !== undefined);
   });

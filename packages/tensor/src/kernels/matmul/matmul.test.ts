@@ -136,6 +136,43 @@ describe.each([
     expect(maxAbsError(await values(out), want)).toBeLessThan(tolerance(k));
   });
 
+  // joined: [70, 132, 68] with a rank of fours, in both orientations of the second factor and with the other layout
+  // first, in slices, few rows; apart: an odd rank, a small product, columns that are not in fours
+  test.each([
+    ["nt", "nt", 70, 132, 68, 8],
+    ["nn", "nn", 70, 132, 68, 40],
+    ["nn", "nt", 70, 132, 68, 4],
+    ["nt", "nt", 5, 19, 6001, 8],
+    ["nn", "nn", 3, 132, 104, 4],
+    ["nt", "nt", 70, 132, 68, 3],
+    ["nt", "nt", 9, 12, 16, 4],
+    ["nn", "nn", 70, 131, 68, 4],
+  ] as const)("%s plus %s, %i × %i × (%i + %i)", async (layout, second, m, n, k, rank) => {
+    const [shape, shape2] = [shapes(layout, m, n, k), shapes(second, m, n, rank)];
+    const [a, b, a2, b2] = [m * k, k * n, m * rank, rank * n].map((size, i) => seededNormals(size, i)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    const before = seededNormals(m * n, 5);
+    const bias = seededNormals(n, 6);
+    const out = f32(device, [m, n], before);
+    matmul({
+      layout,
+      a: f32(device, shape.a, a),
+      b: f32(device, shape.b, b),
+      plus: { layout: second, a: f32(device, shape2.a, a2), b: f32(device, shape2.b, b2) },
+      out,
+      bias: f32(device, [n], bias),
+      scale: 0.5,
+      accumulate: true,
+    });
+    const first = expected(a, b, layout, m, n, k);
+    const want = expected(a2, b2, second, m, n, rank).map((v, i) => 0.5 * (v + first[i]!) + bias[i % n]! + before[i]!);
+    expect(maxAbsError(await values(out), want)).toBeLessThan(tolerance(k + rank));
+  });
+
   // 36 columns: rows start at multiples of four elements; 37: they do not, and 16-bit rows start inside a word
   describe.each(["f16", "bf16"] as const)("weight in %s", (format) => {
     test.each([
@@ -158,9 +195,15 @@ describe.each([
     });
   });
 
-  test("f32 shards equal the whole weight, accumulating", async () => {
-    const [m, n, k] = [5, 12, 24];
-    const [a, b, before] = [seededNormals(m * k, 1), seededNormals(k * n, 2), seededNormals(m * n, 3)];
+  test("f32 shards equal the whole weight, accumulating and with a second product", async () => {
+    const [m, n, k, rank] = [5, 12, 24, 4];
+    const [a, b, a2, b2, before] = [
+      seededNormals(m * k, 1),
+      seededNormals(k * n, 2),
+      seededNormals(m * rank, 3),
+      seededNormals(rank * n, 4),
+      seededNormals(m * n, 5),
+    ];
     for (const layout of ["nn", "nt"] as const) {
       const [rows, cols] = layout === "nt" ? [n, k] : [k, n];
       const out = f32(device, [m, n], before);
@@ -168,11 +211,13 @@ describe.each([
         layout,
         a: f32(device, [m, k], a),
         b: sharded(device, "f32", Float32Array.from(b), rows, cols, [4]),
+        plus: { layout, a: f32(device, [m, rank], a2), b: f32(device, shapes(layout, m, n, rank).b, b2) },
         out,
         scale: 2,
         accumulate: true,
       });
-      const want = expected(a, b, layout, m, n, k).map((v, i) => 2 * v + before[i]!);
+      const second = expected(a2, b2, layout, m, n, rank);
+      const want = expected(a, b, layout, m, n, k).map((v, i) => 2 * (v + second[i]!) + before[i]!);
       expect(maxAbsError(await values(out), want)).toBeLessThan(tolerance(k));
     }
   });
@@ -218,6 +263,11 @@ describe.each([
     refuse({ layout: "nn", a: t(2, 3), b: t(4, 5), out: t(2, 5) }, /b has shape \[4, 5\], expected \[3, 5\]/);
     refuse({ layout: "nt", a: t(2, 3), b: t(5, 3), out: t(5, 2) }, /out has shape \[5, 2\], expected \[2, 5\]/);
     refuse({ layout: "tn", a: t(3, 2), b: t(3, 5), out: t(2, 5), bias: t(2) }, /bias has shape \[2\], expected \[5\]/);
+    const plus = { layout: "nn", a: t(2, 1), b: t(1, 4) } as const;
+    refuse(
+      { layout: "nn", a: t(2, 3), b: t(3, 5), out: t(2, 5), plus },
+      /plus\.b has shape \[1, 4\], expected \[1, 5\]/,
+    );
     refuse({ layout: "nn", a: t(2), b: t(2, 2), out: t(1, 2) }, /a has shape \[2\]/);
     refuse({ layout: "nn", a: empty(device, [2, 2], "u32"), b: t(2, 2), out: t(2, 2) }, /a is u32/);
     refuse({ layout: "nn", a: t(2, 2), b: empty(device, [2, 2], "i32"), out: t(2, 2) }, /b is i32/);

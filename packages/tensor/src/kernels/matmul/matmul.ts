@@ -19,6 +19,11 @@ export interface MatmulArgs {
   readonly a: Tensor;
   /** f32, or a weight in any format; tn takes a weight of one shard only */
   readonly b: Tensor | Weight;
+  /**
+   * A second product to add, A₂·B₂, both f32, with a depth of its own: a low-rank term. Where it can, it joins the sum
+   * of the first, which saves a pass over `out`.
+   */
+  readonly plus?: { readonly layout: "nn" | "nt"; readonly a: Tensor; readonly b: Tensor } | undefined;
   /** f32 `[M, N]`, another buffer than a, b and bias */
   readonly out: Tensor;
   /** tn: `out` is the rows of the product from this one on (the gradient of one shard of a weight); default 0 */
@@ -34,7 +39,7 @@ export interface MatmulArgs {
 }
 
 /**
- * `out = scale · (A·B) [+ bias] [+ out]`, in f32, summed in an order that depends on the sizes and the device alone.
+ * `out = scale · (A·B [+ A₂·B₂]) [+ bias] [+ out]`, in f32, summed in an order that depends on the sizes and the device alone.
  * 16-bit weights are decoded inside the kernel; a sharded weight takes one launch per shard.
  *
  * @throws ShapeError if the shapes do not belong together
@@ -45,6 +50,7 @@ export function matmul(args: MatmulArgs): void {
   const b = args.b instanceof Tensor ? tensorAsWeight(args.b) : args.b;
   const { m, n, k } = checkedSizes(args, b);
   if (m === 0 || n === 0) return;
+  let joined = false;
   for (const [i, shard] of b.shards.entries()) {
     const { firstRow, rows, tensor } = shard;
     // rows of b are columns of out (nt) or a range of the depth (nn, tn), whose later parts add to the first
@@ -64,7 +70,7 @@ export function matmul(args: MatmulArgs): void {
             outStart: 0,
             accumulate: args.accumulate === true || i > 0,
           };
-    multiply(out.device.facts, {
+    joined = multiply(out.device.facts, {
       a: {
         tensor: a,
         contiguous: layout === "tn" ? "own" : "k",
@@ -82,6 +88,7 @@ export function matmul(args: MatmulArgs): void {
         stride: layout === "nt" ? k : n,
       },
       depth: part.depth,
+      plus: b.shards.length === 1 ? args.plus : undefined,
       out,
       outStart: part.outStart,
       outStride: n,
@@ -91,6 +98,8 @@ export function matmul(args: MatmulArgs): void {
       indirect: args.indirect,
     });
   }
+  if (args.plus && !joined)
+    matmul({ ...args.plus, out, scale: args.scale ?? 1, accumulate: true, indirect: args.indirect });
 }
 
 /** One operand of a launch. */
@@ -108,6 +117,7 @@ interface Product {
   readonly a: Side;
   readonly b: Side;
   readonly depth: number;
+  readonly plus: MatmulArgs["plus"];
   readonly out: Tensor;
   readonly outStart: number;
   readonly outStride: number;
@@ -117,33 +127,38 @@ interface Product {
   readonly indirect: Indirect | undefined;
 }
 
-function multiply(facts: DeviceFacts, product: Product): void {
-  const { a, b, depth, out, outStart, outStride, bias, scale } = product;
+/** Launches one product; says whether `plus` joined it. */
+function multiply(facts: DeviceFacts, product: Product): boolean {
+  const { a, b, depth, plus, out, outStart, outStride, bias, scale } = product;
   const variant = chooseVariant(facts, {
     rows: a.own,
     cols: b.own,
     depth,
-    canTranspose: b.format === "f32", // the left operand always is
+    canTranspose: b.format === "f32" && !plus, // the left operand always is f32
   });
   const { transposed, tile, slices, chunk } = variant;
   const [left, right] = transposed ? [b, a] : [a, b];
+  const rank = plus?.a.shape[1] ?? 0;
+  const joined = plus !== undefined && !variant.small && fours(rank, plus.layout === "nt" ? 0 : b.own);
 
   const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
   const target =
     slices > 1
       ? { start: 0, stride: b.own, flags: 0, scale: 1 }
       : { start: outStart, stride: outStride, flags: flagsOf(product), scale };
-  const fours = (...sizes: number[]): boolean => sizes.every((s) => s % 4 === 0);
-  const rightFours = inFours(right, depth);
-  const restFours =
-    inFours(left, depth) && fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own);
+  const even = {
+    leftFours: inFours(left, depth),
+    rightFours: inFours(right, depth),
+    outFours: fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own),
+  };
+  const alike = even.leftFours && even.rightFours && even.outFours;
   const spec: MatmulSpec = {
     left: left.contiguous,
     right: right.contiguous,
     format: right.format,
-    vectors: rightFours && (restFours || variant.mixed),
-    aligned: restFours && rightFours,
+    ...(variant.small && !alike ? { leftFours: false, rightFours: false, outFours: false } : even),
     transposed,
+    joined: joined ? (plus.layout === "nt" ? "k" : "own") : "no",
     tile,
   };
   launch(variant.kernel, {
@@ -163,14 +178,21 @@ function multiply(facts: DeviceFacts, product: Product): void {
       slice_stride: slices > 1 ? a.own * b.own : 0,
       flags: target.flags,
       scale: target.scale,
+      rank,
       four: 4,
     },
-    // where there is no bias, something must still be bound
-    reads: { left: left.tensor, right: right.tensor, bias: bias ?? a.tensor },
+    // where there is nothing to bind, something must still be bound
+    reads: {
+      left: left.tensor,
+      right: right.tensor,
+      left2: joined ? plus.a : a.tensor,
+      right2: joined ? plus.b : a.tensor,
+      bias: bias ?? a.tensor,
+    },
     updates: { out: destination },
     indirect: product.indirect,
   });
-  if (slices === 1) return;
+  if (slices === 1) return joined;
   launch(addSlices, {
     params: {
       rows: a.own,
@@ -186,6 +208,7 @@ function multiply(facts: DeviceFacts, product: Product): void {
     indirect: product.indirect,
   });
   destination.dispose();
+  return joined;
 }
 
 function flagsOf(product: Product): number {
@@ -195,7 +218,11 @@ function flagsOf(product: Product): number {
 /** True where all runs of four along the contiguous dimension start at multiples of four. */
 function inFours(side: Side, depth: number): boolean {
   const extent = side.contiguous === "k" ? depth : side.own;
-  return extent % 4 === 0 && side.stride % 4 === 0 && side.start % 4 === 0;
+  return fours(extent, side.stride, side.start);
+}
+
+function fours(...sizes: number[]): boolean {
+  return sizes.every((s) => s % 4 === 0);
 }
 
 function tensorAsWeight(tensor: Tensor): Weight {
@@ -239,9 +266,14 @@ function checkedSizes(args: MatmulArgs, b: Weight): { m: number; n: number; k: n
   check("b", args.b.shape, layout === "nt" ? [n, k] : [k, n]);
   check("out", out.shape, [m, n]);
   if (bias) check("bias", bias.shape, [n]);
+  if (args.plus) {
+    const rank = args.plus.a.shape[1] ?? 0;
+    check("plus.a", args.plus.a.shape, [m, rank]);
+    check("plus.b", args.plus.b.shape, args.plus.layout === "nt" ? [n, rank] : [rank, n]);
+  }
   if (layout === "tn" && b.shards.length !== 1)
     throw new TensorError("SHAPE_MISMATCH", `matmul: layout tn takes b in one shard, received ${b.shards.length}`);
-  for (const [name, tensor] of Object.entries({ a, out, bias }))
+  for (const [name, tensor] of Object.entries({ a, out, bias, "plus.a": args.plus?.a, "plus.b": args.plus?.b }))
     if (tensor && tensor.dtype !== "f32")
       throw new TensorError("DTYPE_MISMATCH", `matmul: ${name} is ${tensor.dtype}, expected f32`);
   return { m, n, k };

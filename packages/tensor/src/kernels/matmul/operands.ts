@@ -51,8 +51,8 @@ export function operandElement(format: WeightFormat, aligned: boolean): Element 
 }
 
 /**
- * WGSL for operand `name` with `own` (an expression) elements in its own dimension, from `p.NAME_start` on with
- * `p.NAME_stride` elements between lines:
+ * WGSL for operand `name`. `own`, `start` and `stride` are expressions: extent of its own dimension, first element,
+ * elements between lines.
  * - `NAME_run(own, k, k_end)`: four elements along the contiguous dimension;
  * - `NAME_block(own, k, k_end)`: 4×4.
  *
@@ -63,12 +63,14 @@ export function operandElement(format: WeightFormat, aligned: boolean): Element 
 export function operand(o: {
   name: string;
   own: string;
+  start: string;
+  stride: string;
   contiguous: Contiguous;
   format: WeightFormat;
   aligned: boolean;
   zeroed: boolean;
 }): string {
-  const { name, own, contiguous, aligned, zeroed } = o;
+  const { name, own, start, stride, contiguous, aligned, zeroed } = o;
   const format = OPERAND_FORMATS[o.format];
   const fetch = aligned
     ? `fn ${name}_four(e: u32) -> vec4f { ${format.four(name, "e")} }`
@@ -86,7 +88,7 @@ export function operand(o: {
     return `
     ${fetch}
     fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {
-      let line = p.${name}_start + k * p.${name}_stride;
+      let line = ${start} + k * ${stride};
       return ${aligned ? `${name}_four(line + min(i, ${own} - 4u))` : neighbours("i", `${own} - 1u`)};
     }
     fn ${name}_block(i: u32, k: u32, k_end: u32) -> Block {
@@ -97,7 +99,7 @@ export function operand(o: {
   return `
     ${fetch}
     fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {
-      let line = p.${name}_start + min(i, ${own} - 1u) * p.${name}_stride;
+      let line = ${start} + min(i, ${own} - 1u) * ${stride};
       return ${zeroed && !aligned ? `select(vec4f(0.0), ${run}, ${inside})` : run};
     }
     fn ${name}_block(i: u32, k: u32, k_end: u32) -> Block {

@@ -1,10 +1,11 @@
 // What the two matmul kernels have in common: parameters, the split of work into tiles and slices, and the way a
 // result reaches `out`. Both compute left · right, [rows, depth] · [depth, cols]; a product with few columns is
-// computed as its transpose, with the operands exchanged.
+// computed as its transpose, with the operands exchanged. A second, low-rank product can join the sum: left2 · right2,
+// [rows, rank] · [rank, cols].
 
-import type { Element, Spec } from "../../kernel.ts";
+import type { Element, Kernel, Spec } from "../../kernel.ts";
 import type { WeightFormat } from "../../weight.ts";
-import { operandElement } from "./operands.ts";
+import { BLOCK, operand, operandElement } from "./operands.ts";
 import type { Contiguous } from "./operands.ts";
 
 /** At most 16: all that fits in 64 bytes of immediates. */
@@ -26,6 +27,8 @@ export const MATMUL_PARAMS = {
   /** sum of ADD_BIAS and ACCUMULATE */
   flags: "u32",
   scale: "f32",
+  /** depth of the second product, a multiple of four */
+  rank: "u32",
   /** 4. Mesa unrolls a loop whose count it can prove, and sixteen copies of a store take seconds to compile */
   four: "u32",
 } as const;
@@ -39,27 +42,71 @@ export interface MatmulSpec extends Spec {
   readonly right: Contiguous;
   /** format of right; left is f32 */
   readonly format: WeightFormat;
-  /** right is read four elements at a time */
-  readonly vectors: boolean;
-  /** left and out are read and written four elements at a time */
-  readonly aligned: boolean;
+  /** read and written four elements at a time */
+  readonly leftFours: boolean;
+  readonly rightFours: boolean;
+  readonly outFours: boolean;
   /** out is `[cols, rows]` */
   readonly transposed: boolean;
+  /** adds left2 · right2; contiguous dimension of right2 */
+  readonly joined: "no" | Contiguous;
   /** rows per workgroup */
   readonly tile: number;
 }
 
 type BySpec = (spec: Spec) => Element;
 /** Bindings of both kernels. */
-export const MATMUL_READS: { left: BySpec; right: BySpec; bias: Element } = {
-  left: (spec) => operandElement("f32", (spec as MatmulSpec).aligned),
-  right: (spec) => operandElement((spec as MatmulSpec).format, (spec as MatmulSpec).vectors),
+export const MATMUL_READS: { left: BySpec; right: BySpec; left2: Element; right2: Element; bias: Element } = {
+  left: (spec) => operandElement("f32", (spec as MatmulSpec).leftFours),
+  right: (spec) => operandElement((spec as MatmulSpec).format, (spec as MatmulSpec).rightFours),
+  left2: "vec4f",
+  right2: "vec4f",
   bias: "f32",
 };
 /** An update even where nothing is added to it: whether the old content counts is a parameter. */
 export const MATMUL_UPDATES: { out: BySpec } = {
-  out: (spec) => ((spec as MatmulSpec).aligned ? "vec4f" : "f32"),
+  out: (spec) => ((spec as MatmulSpec).outFours ? "vec4f" : "f32"),
 };
+export type MatmulKernel = Kernel<keyof typeof MATMUL_PARAMS, keyof typeof MATMUL_READS, never, "out">;
+
+/** WGSL of all operands: functions `left_run`, `left_block`, `right_run` …, see `operand`. */
+export function operands(spec: MatmulSpec): string {
+  const left = { own: "p.rows", format: "f32", zeroed: true } as const;
+  const right = { own: "p.cols", zeroed: false };
+  const texts = [
+    operand({
+      ...left,
+      name: "left",
+      start: "p.left_start",
+      stride: "p.left_stride",
+      contiguous: spec.left,
+      aligned: spec.leftFours,
+    }),
+    operand({
+      ...right,
+      name: "right",
+      start: "p.right_start",
+      stride: "p.right_stride",
+      contiguous: spec.right,
+      format: spec.format,
+      aligned: spec.rightFours,
+    }),
+  ];
+  if (spec.joined !== "no")
+    texts.push(
+      operand({ ...left, name: "left2", start: "0u", stride: "p.rank", contiguous: "k", aligned: true }),
+      operand({
+        ...right,
+        name: "right2",
+        start: "0u",
+        stride: spec.joined === "k" ? "p.rank" : "p.cols",
+        contiguous: spec.joined,
+        format: "f32",
+        aligned: true,
+      }),
+    );
+  return `${BLOCK}${texts.join("")}`;
+}
 
 /**
  * WGSL: `group` → `row0`, `col0` of the tile, its depth range [`k_first`, `k_end`) and `slice`. Neighbouring groups
@@ -92,12 +139,12 @@ export function tileCount(
  * accumulation, bounds.
  */
 export function storeBlock(spec: MatmulSpec): string {
-  const { transposed, aligned } = spec;
+  const { transposed, outFours } = spec;
   const [x, y, z, w] = ["x", "y", "z", "w"].map((c) => `vec4f(v0.${c}, v1.${c}, v2.${c}, v3.${c})`);
   const lines = transposed ? [x, y, z, w] : ["v0", "v1", "v2", "v3"];
   const [major, minor] = transposed ? ["col", "row"] : ["row", "col"];
   const [majors, minors] = transposed ? ["p.cols", "p.rows"] : ["p.rows", "p.cols"];
-  const store = aligned
+  const store = outFours
     ? `if (accumulate) { v += out[at >> 2u]; }
           out[at >> 2u] = v;`
     : ["x", "y", "z", "w"]

@@ -5,10 +5,9 @@
 
 import type { DeviceFacts } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX } from "../../kernel.ts";
-import type { Kernel } from "../../kernel.ts";
-import { BLOCK, operand } from "./operands.ts";
-import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
-import type { MatmulSpec } from "./shared.ts";
+import type { Contiguous } from "./operands.ts";
+import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, operands, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
+import type { MatmulKernel, MatmulSpec } from "./shared.ts";
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -26,31 +25,36 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
   const product = (r: number, v: readonly string[]): string =>
     `c${r} += ${v.map((x, i) => `${x} * b.k${i}`).join(" + ")};`;
 
-  // along k: lane = row, and it holds four k; along rows: lane = (four rows, one of four k)
-  const load = (i: number): string =>
-    spec.left === "k"
-      ? `left_run(row0 + ${i * lanes}u + lane, k, k_end)`
-      : `select(vec4f(0.0), left_run(row0 + ${i * lanes}u + (lane & ~3u), min(my_k, k_end - 1u), k_end), my_k < k_end)`;
-  const multiply =
-    spec.left === "k"
-      ? rows.map((r) => `{ let v = ${held(r)}; ${product(r, ["v.x", "v.y", "v.z", "v.w"])} }`)
-      : quads.map(
-          (q) => `{ ${range(4)
-            .map((i) => `let v${i} = ${held(4 * q + i)};`)
-            .join(" ")}
-          ${["x", "y", "z", "w"]
-            .map((c, j) =>
+  /** Adds left · right over [first, end) to the sums. */
+  const multiply = (two: "" | "2", contiguous: Contiguous, first: string, end: string): string => {
+    // along k: lane = row, and it holds four k; along rows: lane = (four rows, one of four k)
+    const load = (i: number): string =>
+      contiguous === "k"
+        ? `left${two}_run(row0 + ${i * lanes}u + lane, k, ${end})`
+        : `select(vec4f(0.0), left${two}_run(row0 + ${i * lanes}u + (lane & ~3u), min(my_k, ${end} - 1u), ${end}), my_k < ${end})`;
+    const products =
+      contiguous === "k"
+        ? rows.map((r) => `{ let v = ${held(r)}; ${product(r, ["v.x", "v.y", "v.z", "v.w"])} }`)
+        : quads.map((q) => {
+            const shuffled = range(4).map((i) => `let v${i} = ${held(4 * q + i)};`);
+            const sums = ["x", "y", "z", "w"].map((c, j) =>
               product(
                 4 * q + j,
                 range(4).map((i) => `v${i}.${c}`),
               ),
-            )
-            .join(" ")} }`,
-        );
+            );
+            return `{ ${shuffled.join(" ")}
+          ${sums.join(" ")} }`;
+          });
+    return `for (var k = ${first}; k < ${end}; k += 4u) {
+        ${contiguous === "k" ? "" : "let my_k = k + (lane & 3u);"}
+        ${loads.map((i) => `let a${i} = ${load(i)};`).join("\n        ")}
+        let b = right${two}_block(col, k, ${end});
+        ${products.join("\n        ")}
+      }`;
+  };
   return `
-    ${BLOCK}
-    ${operand({ name: "left", own: "p.rows", contiguous: spec.left, format: "f32", aligned: spec.aligned, zeroed: true })}
-    ${operand({ name: "right", own: "p.cols", contiguous: spec.right, format: spec.format, aligned: spec.vectors, zeroed: false })}
+    ${operands(spec)}
     ${storeBlock(spec)}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) workgroup_id: vec3u, @builtin(num_workgroups) num_workgroups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
@@ -58,12 +62,8 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
       ${tileOfGroup(spec.tile, shuffleTileCols(facts))}
       let col = col0 + lane * 4u;
       ${rows.map((r) => `var c${r} = vec4f(0.0);`).join(" ")}
-      for (var k = k_first; k < k_end; k += 4u) {
-        ${spec.left === "k" ? "" : "let my_k = k + (lane & 3u);"}
-        ${loads.map((i) => `let a${i} = ${load(i)};`).join("\n        ")}
-        let b = right_block(col, k, k_end);
-        ${multiply.join("\n        ")}
-      }
+      ${multiply("", spec.left, "k_first", "k_end")}
+      ${spec.joined === "no" ? "" : `if (slice == 0u) { ${multiply("2", "k", "0u", "p.rank")} }`}
       // one copy of the store, through which the sums move up: unrolled it would be most of the compile time
       let row_end = min(row0 + ${spec.tile}u, p.rows);
       for (var row = row0; row < row_end; row += 4u) {
@@ -77,7 +77,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
 }
 
 /** left [rows, depth] · right [depth, cols] → out, one subgroup per tile. */
-export const matmulShuffle: Kernel<keyof typeof MATMUL_PARAMS, "left" | "right" | "bias", never, "out"> = defineKernel({
+export const matmulShuffle: MatmulKernel = defineKernel({
   label: "matmul_shuffle",
   params: MATMUL_PARAMS,
   reads: MATMUL_READS,

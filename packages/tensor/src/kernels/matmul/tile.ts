@@ -2,10 +2,8 @@
 // accumulates 4×4 blocks in registers, while the next piece is already on its way. Assumes nothing about subgroups.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
-import type { Kernel } from "../../kernel.ts";
-import { BLOCK, operand } from "./operands.ts";
-import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
-import type { MatmulSpec } from "./shared.ts";
+import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, operands, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
+import type { MatmulKernel, MatmulSpec } from "./shared.ts";
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -28,6 +26,8 @@ const GEOMETRY: Readonly<Record<number, Geometry>> = {
 export function tileCols(rows: number): number {
   return GEOMETRY[rows]!.cols;
 }
+
+const joins = (spec: MatmulSpec): boolean => spec.joined !== "no";
 
 /** How one operand's piece goes through the threads: each of `blocks · depth / 4` threads from `first` on takes a 4×4 block. */
 function piece(
@@ -59,13 +59,13 @@ function piece(
   const kept = range(4).map((j) => `${side}_tile[(${deep} + ${j}u) * ${o.blocks}u + ${own}] = ${o.next}.k${j};`);
   const when = (condition: readonly string[], body: string): string =>
     condition.length === 0 ? `{ ${body} }` : `if (${condition.join(" && ")}) { ${body} }`;
+  const fetch = (two: string, end: string): string =>
+    `if (k + ${deep} < ${end}) { ${o.next} = ${side}${two}_block(${o.origin} + 4u * ${own}, k + ${deep}, ${end}); }`;
+  const load = joins(spec)
+    ? `if (second) { ${fetch("2", "p.rank")} } else { ${fetch("", "k_end")} }`
+    : fetch("", "k_end");
   return {
-    load: `${when(
-      inside,
-      `${place}
-          ${o.next} = Block();
-          if (k + ${deep} < k_end) { ${o.next} = ${side}_block(${o.origin} + 4u * ${own}, k + ${deep}, k_end); }`,
-    )}`,
+    load: when(inside, `${place} ${o.next} = Block(); ${load}`),
     keep: when(inside, `${place} ${kept.join(" ")}`),
   };
 }
@@ -100,9 +100,7 @@ function source(spec: MatmulSpec): string {
   });
   const sums = range(down).flatMap((i) => range(across).map((j) => ({ i, j, c: `c${i}${j}` })));
   return `
-    ${BLOCK}
-    ${operand({ name: "left", own: "p.rows", contiguous: spec.left, format: "f32", aligned: spec.aligned, zeroed: true })}
-    ${operand({ name: "right", own: "p.cols", contiguous: spec.right, format: spec.format, aligned: spec.vectors, zeroed: false })}
+    ${operands(spec)}
     ${storeBlock(spec)}
     // [k][own / 4]
     var<workgroup> left_tile: array<vec4f, ${depth * rowBlocks}>;
@@ -122,11 +120,15 @@ function source(spec: MatmulSpec): string {
         .join("\n      ")}
       var next: Block;
       ${leftNext === "next" ? "" : "var next_left: Block;"}
+      let first_pieces = (k_end - k_first + ${depth - 1}u) / ${depth}u;
+      let pieces = first_pieces${joins(spec) ? ` + select(0u, (p.rank + ${depth - 1}u) / ${depth}u, slice == 0u)` : ""};
       // loads run one piece ahead: they are in flight while the piece before is multiplied
-      for (var k = k_first; k < k_end + ${depth}u; k += ${depth}u) {
+      for (var i = 0u; i <= pieces; i++) {
+        ${joins(spec) ? "let second = i >= first_pieces;" : ""}
+        let k = ${joins(spec) ? `select(k_first + i * ${depth}u, (i - first_pieces) * ${depth}u, second)` : `k_first + i * ${depth}u`};
         ${left.load}
         ${right.load}
-        if (k > k_first) {
+        if (i > 0u) {
           for (var d = 0u; d < ${steps}; d++) {
             ${range(down)
               .map((i) => `let a${i} = left_tile[d * ${rowBlocks}u + row + ${i * threadRows}u];`)
@@ -158,7 +160,7 @@ function source(spec: MatmulSpec): string {
 }
 
 /** left [rows, depth] · right [depth, cols] → out, through shared memory. */
-export const matmulTile: Kernel<keyof typeof MATMUL_PARAMS, "left" | "right" | "bias", never, "out"> = defineKernel({
+export const matmulTile: MatmulKernel = defineKernel({
   label: "matmul_tile",
   params: MATMUL_PARAMS,
   reads: MATMUL_READS,

@@ -3,11 +3,12 @@
 
 import type { DeviceFacts } from "../../facts.ts";
 import { fixedSubgroup } from "../lanes.ts";
+import type { MatmulKernel } from "./shared.ts";
 import { matmulShuffle, shuffleTileCols } from "./shuffle.ts";
 import { matmulTile, tileCols } from "./tile.ts";
 
 interface Variant {
-  readonly kernel: typeof matmulShuffle;
+  readonly kernel: MatmulKernel;
   /** compute outᵀ = bᵀ·aᵀ, so that the few columns become rows */
   readonly transposed: boolean;
   /** rows per workgroup */
@@ -15,8 +16,8 @@ interface Variant {
   /** the depth runs in `slices` ranges of `chunk` */
   readonly slices: number;
   readonly chunk: number;
-  /** allow vector loads of one operand where only the other has odd lines; the exact fit is not worth a pipeline else */
-  readonly mixed: boolean;
+  /** not worth a pipeline of its own */
+  readonly small: boolean;
 }
 
 // Multiplications below which no variant differs by more than a launch costs: these products all take the same ones,
@@ -51,7 +52,7 @@ export function chooseVariant(
     tile,
     slices: Math.max(1, Math.ceil(depth / chunk)),
     chunk,
-    mixed: !small,
+    small,
   };
 }
 
