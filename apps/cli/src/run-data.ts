@@ -27,6 +27,8 @@ export interface RunData {
   readonly modelConfig: ModelConfig;
   /** tokens per example: `data.max_length`, decided */
   readonly maxLength: number;
+  /** the largest `max_length` of the whole config: no example is longer */
+  readonly positions: number;
   readonly train: readonly Example[];
   /** tasks of the training rows, in order of first appearance */
   readonly tasks: readonly Task[];
@@ -55,7 +57,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
   const { data, seed, train } = config;
   const modelConfig = await readModelConfig(files, config.model);
   const tokenizer = await loadTokenizer(files, config.model);
-  const maxLength = decideLength(loaded, modelConfig);
+  const { maxLength, positions } = decideLengths(loaded, modelConfig);
   const read = (entries: readonly ConfigEntry[], tasks?: Readonly<Record<string, TaskSettings>>): Promise<Dataset> =>
     loadDataset(datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, tasks }));
 
@@ -79,6 +81,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
     tokenizer,
     modelConfig,
     maxLength,
+    positions,
     train: split.train,
     tasks: dataset.tasks,
     objective: decideObjective(train.objective, dataset.tasks),
@@ -89,6 +92,9 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
       batchSize: train.batch_size,
       gradAccumulation: train.grad_accumulation,
       shuffle: data.shuffle,
+      ...(data.packing === "bins"
+        ? { bins: { lengths: split.train.map((example) => example.inputIds.length), maxLength: positions } }
+        : {}),
       ...(train.max_steps === undefined ? { epochs: train.epochs } : { maxSteps: train.max_steps }),
     }),
     evaluation,
@@ -109,7 +115,7 @@ function datasetOptions(
   return {
     ...rest,
     folder: model,
-    entries: entries.map(dataEntry),
+    entries: entries.map((entry) => dataEntry(entry, modelConfig)),
     chatTemplate: data.chat_template,
     trainOn: data.train_on,
     overlong: data.overlong,
@@ -118,7 +124,7 @@ function datasetOptions(
   };
 }
 
-function dataEntry(entry: ConfigEntry): DataEntry {
+function dataEntry(entry: ConfigEntry, model: ModelConfig): DataEntry {
   return {
     path: entry.path,
     format: entry.format,
@@ -127,7 +133,7 @@ function dataEntry(entry: ConfigEntry): DataEntry {
     trainOn: entry.train_on,
     chatTemplate: entry.chat_template,
     overlong: entry.overlong,
-    maxLength: entry.max_length === "auto" ? undefined : entry.max_length,
+    maxLength: entry.max_length === undefined ? undefined : lengthOf(entry.max_length, model),
     samplingWeight: entry.sampling_weight,
     lossWeight: entry.loss_weight,
   };
@@ -148,27 +154,33 @@ function decideObjective(written: "auto" | Objective, tasks: readonly Task[]): O
   return tasks.some((task) => task.lossWeight !== undefined) ? "task_mean" : "token_mean";
 }
 
-function decideLength({ config, source }: LoadedConfig, { maxPositions }: ModelConfig): number {
+function lengthOf(value: number | "auto", { maxPositions }: ModelConfig): number {
+  return value === "auto" ? Math.min(AUTO_LENGTH, maxPositions) : value;
+}
+
+function decideLengths({ config, source }: LoadedConfig, model: ModelConfig): { maxLength: number; positions: number } {
   const { data } = config;
-  const entries = [data.train, data.eval ?? [], data.test ?? []].flat();
-  const lists = [
-    { key: ["data", "max_length"], value: data.max_length },
-    ...entries.map((entry) => ({ key: ["data", "train"], value: entry.max_length ?? "auto" })),
-  ];
-  for (const { key, value } of lists)
-    if (value !== "auto" && value > maxPositions)
-      throw configError(
-        {
-          code: "CONFIG_CONFLICT",
-          key,
-          message: `asks for ${value} tokens per row, and the model has ${maxPositions} positions`,
-          received: String(value),
-          expected: `at most ${maxPositions}`,
-          fix: `use a max_length of at most ${maxPositions}, or auto`,
-        },
-        source,
-      );
-  return data.max_length === "auto" ? Math.min(AUTO_LENGTH, maxPositions) : data.max_length;
+  const lists = (["train", "eval", "test"] as const).flatMap((list) =>
+    (data[list] ?? []).map((entry, i) => ({ key: ["data", list, i, "max_length"], value: entry.max_length })),
+  );
+  const written = [{ key: ["data", "max_length"], value: data.max_length }, ...lists];
+  const lengths = written.flatMap(({ key, value }) => {
+    if (value === undefined) return [];
+    const length = lengthOf(value, model);
+    if (length <= model.maxPositions) return [length];
+    throw configError(
+      {
+        code: "CONFIG_CONFLICT",
+        key,
+        message: `asks for ${length} tokens per row, and the model has ${model.maxPositions} positions`,
+        received: String(length),
+        expected: `at most ${model.maxPositions}`,
+        fix: `use a max_length of at most ${model.maxPositions}, or auto`,
+      },
+      source,
+    );
+  });
+  return { maxLength: lengths[0]!, positions: Math.max(...lengths) };
 }
 
 /** What became of the rows: `mask-report.json`, and what `inspect` prints. Shares count rows and targets, 0 to 1. */

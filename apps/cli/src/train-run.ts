@@ -60,7 +60,7 @@ export async function trainRun(
   sayPlan(data, context);
 
   const device = given.device ?? (await openGpu(context));
-  const model = await loadModel(device, files, config.model, { positions: data.maxLength });
+  const model = await loadModel(device, files, config.model, { positions: data.positions });
   const tuning = await putAdapter(loaded, model, files);
   const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });
   try {
@@ -190,7 +190,7 @@ function trainOptions(
     examples,
     tasks: [...named].map(([name, lossWeight]) => ({ name, lossWeight })),
     schedule,
-    packing: d.packing === true,
+    packing: d.packing !== false, // a schedule of bins has packed already
     objective,
     optimizer: {
       betas: t.betas,

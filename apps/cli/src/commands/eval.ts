@@ -71,7 +71,7 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
     model: config.model,
     adapter,
     examples: data.evaluation!,
-    positions: data.maxLength,
+    positions: data.positions,
     batchSize: config.train.batch_size,
   };
 }

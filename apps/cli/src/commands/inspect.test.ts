@@ -81,6 +81,26 @@ describe("inspect", () => {
     expect(tasks["qa"]!.target_share).toBeCloseTo(30 / (30 + 8 + 3)); // "yes <b></s>" is 8 tokens, "no</s>" 3
   });
 
+  test("packs rows into bins, which batch_size then counts", async () => {
+    // ten rows of 6 tokens, two to a bin of 12: five bins, two a step
+    const cwd = folder(
+      "  train: [{path: qa.jsonl}]\n  max_length: 12\n  packing: bins\n",
+      "train: {batch_size: 2, epochs: 1}\n",
+    );
+    expect((await runCli(["inspect", "run.yaml", "--json"], { cwd })).document()).toMatchObject({ steps: 3 });
+  });
+
+  test("an entry may have a length of its own", async () => {
+    const cwd = folder("  train: [{path: qa.jsonl, max_length: auto}]\n  max_length: 3\n");
+    expect((await runCli(["inspect", "run.yaml", "--json"], { cwd })).exitCode).toBe(0);
+    const long = folder("  train: [{path: qa.jsonl, max_length: 200}]\n");
+    const { document } = await runCli(["inspect", "run.yaml", "--json"], { cwd: long });
+    expect(document().error).toMatchObject({
+      code: "CONFIG_CONFLICT",
+      message: expect.stringContaining("data.train[0].max_length"),
+    });
+  });
+
   test("holds rows back for evaluation", async () => {
     const cwd = folder("  train: [{path: qa.jsonl}]\n  eval_split: 0.2\n  test: [{path: chat.jsonl}]\n");
     const document = (await runCli(["inspect", "run.yaml", "--json"], { cwd })).document();

@@ -128,6 +128,21 @@ describe("a run", () => {
     expect(readFileSync(join(cwd, "again", name)).equals(readFileSync(at(name)))).toBe(true);
   });
 
+  test("padding instead of packing changes no loss", async () => {
+    await trained;
+    const padded = await runCli(["train", "run.yaml", "--set", "output=padded", "--set", "data.packing=false"], {
+      cwd,
+    });
+    expect(padded.exitCode).toBe(0);
+    const losses = (folder: string): number[] =>
+      readLines(join(cwd, folder, "metrics.jsonl")).flatMap((line) => ("loss" in line ? [line["loss"] as number] : []));
+    expect(losses("padded")).toHaveLength(6);
+    for (const [i, loss] of losses("padded").entries()) expect(loss).toBeCloseTo(losses("run")[i]!, 4);
+    expect(readLines(join(cwd, "padded", "metrics.jsonl")).some((line) => (line["padded_tokens"] as number) > 0)).toBe(
+      true,
+    );
+  });
+
   test("eval CONFIG scores the best adapter exactly as the run did; --base scores the start", async () => {
     await trained;
     const { path, eval_loss: loss } = readJson(at("best.json"));

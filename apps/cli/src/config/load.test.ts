@@ -263,7 +263,6 @@ describe("what this version does not have", () => {
     ["tune: {method: qlora, quant: {type: nf4}}", "tune.method", "lora"],
     ["train: {schedule: wsd}", "train.schedule", "constant | linear | cosine"],
     ["train: {recompute: layer}", "train.recompute", "auto | none"],
-    ["  packing: bins", "data.packing", "true | false"],
     ["checkpoint: {every: 100}", "checkpoint", undefined],
     ["tune: {dropout: 0.1}", "tune.dropout", "0"],
     ["stages: []", "stages", undefined],

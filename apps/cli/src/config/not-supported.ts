@@ -11,7 +11,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.dropout": [0],
   "train.schedule": ["constant", "linear", "cosine"],
   "train.recompute": ["auto", "none"],
-  "data.packing": [true, false],
 };
 
 /** Keys of every entry of `data.train`, `data.eval` and `data.test`. */
