@@ -1,5 +1,5 @@
 // Whole runs on a tiny model. Needs a WebGPU device; software counts.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
@@ -177,6 +177,12 @@ describe("a run", () => {
     expect(first!.labels).toEqual([-100, -100, -100, -100, ...idsOf("1"), EOS]);
     expect(first!.logprobs).toHaveLength(first!.input_ids.length - 1);
     expect(first!.loss).toBeCloseTo(-(first!.logprobs[3]! + first!.logprobs[4]!) / 2, 6);
+    for (const { logprobs } of lines) for (const value of logprobs) expect(value).toBeLessThan(0);
+    // a row is scored as if it were alone
+    writeFileSync(join(cwd, "one.jsonl"), JSON.stringify(ROWS[7]));
+    await runCli(["logprobs", ...args.slice(0, 4), "--data", "one.jsonl", "--out", "one-out.jsonl"], { cwd });
+    const [alone] = readLines(join(cwd, "one-out.jsonl")) as { logprobs: number[] }[];
+    for (const [t, value] of alone!.logprobs.entries()) expect(value).toBeCloseTo(lines[7]!.logprobs[t]!, 5);
     const sum = lines.reduce(
       (total, { labels, loss }) => total + loss * labels.filter((label) => label !== -100).length,
       0,
