@@ -40,8 +40,15 @@ export { dropoutMask } from "./kernels/dropout.ts";
 export { geluBackward, geluForward } from "./kernels/gelu.ts";
 export { layerNormBackwardWeight, layerNormBackwardX, layerNormForward } from "./kernels/layer-norm.ts";
 export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";
-export { attentionForward, headsPerLane } from "./kernels/attention-forward.ts";
-export { attentionBackwardKeyValue, attentionBackwardQuery, attentionStats } from "./kernels/attention-backward.ts";
-export { MAX_HEAD_DIM } from "./kernels/attention-tile.ts";
+export {
+  attentionBackwardKeyValue,
+  attentionBackwardQuery,
+  attentionForward,
+  attentionSpec,
+  attentionStats,
+  attentionVectors,
+  MAX_HEAD_DIM,
+} from "./kernels/attention/attention.ts";
+export type { AttentionSpec } from "./kernels/attention/attention.ts";
 export { ropeKernel } from "./kernels/rope.ts";
 export { cacheKeysValues, decodeMix, decodeScores } from "./kernels/kv-cache.ts";

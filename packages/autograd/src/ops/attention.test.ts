@@ -30,7 +30,8 @@ function layout(lengths: readonly number[]): { ids: number[]; start: number[]; e
   return { ids: ids!, start: start!, end: end! };
 }
 
-const scale = 0.7; // not 1/sqrt(headDim): a kernel that ignores its scale must fail
+// not 1/sqrt(headDim): a kernel that ignores its scale must fail
+const scaleOf = (c: Case): number => 1.4 / Math.sqrt(c.headDim);
 
 /** Numbers of one case; `poisoned` has NaN in all rows of padding. */
 function numbers(c: Case): { tokens: number; arrays: Float64Array[]; poisoned: Float64Array[] } {
@@ -48,24 +49,26 @@ function run(device: Device, c: Case, [q64, k64, v64]: readonly Float64Array[]):
   const k = trainable(f32(device, [tokens, c.kvHeads * c.headDim], k64!));
   const v = trainable(f32(device, [tokens, c.kvHeads * c.headDim], v64!));
   const segments = { start: i32(device, [tokens], start), end: i32(device, [tokens], end) };
-  return { y: attention(q, k, v, { ...c, segments, scale }), leaves: [q, k, v] };
+  return { y: attention(q, k, v, { ...c, segments, scale: scaleOf(c) }), leaves: [q, k, v] };
 }
 
 const small: Case[] = [
   { heads: 1, kvHeads: 1, headDim: 1, lengths: [1] },
   { heads: 2, kvHeads: 1, headDim: 8, lengths: [1] },
   { heads: 2, kvHeads: 1, headDim: 8, lengths: [-2, 5, 1, 9, -3] },
-  { heads: 4, kvHeads: 1, headDim: 4, lengths: [-1, 12, -2, 8, -1], window: 5 },
+  { heads: 4, kvHeads: 1, headDim: 8, lengths: [-1, 12, -2, 8, -1], window: 5 },
   { heads: 3, kvHeads: 3, headDim: 5, lengths: [11, 1, 6], window: 1 },
-  { heads: 4, kvHeads: 2, headDim: 6, lengths: [7, 10], window: 100 },
+  { heads: 4, kvHeads: 2, headDim: 5, lengths: [7, 10], window: 100 },
   { heads: 1, kvHeads: 1, headDim: 8, lengths: [-5] },
 ];
-// across tiles and workgroups (8, 32, 64 rows); 1, 2 and 4 heads per lane
+// across tiles and blocks (8 or 32 rows); 1, 2 and 4 heads per lane; heads of 1 to 8 pieces, some partly filled
 const large: Case[] = [
   { heads: 8, kvHeads: 4, headDim: 8, lengths: [-3, 70, 1, 33, 30, 40, -9] },
   { heads: 4, kvHeads: 1, headDim: 16, lengths: [100, 29], window: 37 },
-  { heads: 2, kvHeads: 2, headDim: 24, lengths: [129] },
   { heads: 6, kvHeads: 2, headDim: 32, lengths: [65, 7] },
+  { heads: 4, kvHeads: 2, headDim: 64, lengths: [40, 41], window: 9 },
+  { heads: 2, kvHeads: 1, headDim: 67, lengths: [20, -3, 20] },
+  { heads: 2, kvHeads: 1, headDim: 256, lengths: [-1, 35, 34] },
 ];
 
 /** Entries of the gradient by finite differences of the float64 reference: all of a small case, a sample of others. */
@@ -80,7 +83,7 @@ function expectedGradient(
   const loss = (x: Float64Array): number => {
     moved[which] = Float64Array.from(arrays[which]!);
     for (const [n, index] of at.entries()) moved[which]![index] = x[n]!;
-    return dot(reference(moved[0]!, moved[1]!, moved[2]!, { ...c, segmentIds: ids, scale }), arrays[3]!);
+    return dot(reference(moved[0]!, moved[1]!, moved[2]!, { ...c, segmentIds: ids, scale: scaleOf(c) }), arrays[3]!);
   };
   return finiteDifference(
     loss,
@@ -98,7 +101,9 @@ describe.each([
     device = await testDevice(facts);
   });
 
-  describe.each([...small, ...large])("$heads/$kvHeads heads of $headDim, segments $lengths, window $window", (c) => {
+  // the widest head takes software Vulkan 16 s to compile for GPUs, and runs no line that 67 does not
+  const cases = [...small, ...large].filter((c) => !facts || c.headDim < 256);
+  describe.each(cases)("$heads/$kvHeads heads of $headDim, segments $lengths, window $window", (c) => {
     const { ids } = layout(c.lengths);
     const { tokens, arrays, poisoned } = numbers(c);
     const padding = (got: Float64Array): Float64Array =>
@@ -107,7 +112,7 @@ describe.each([
     test("forward equals the float64 reference; padding gives 0 whatever it holds", async () => {
       const got = await values(run(device, c, poisoned).y);
       const [q, k, v] = arrays;
-      expect(maxAbsError(got, reference(q!, k!, v!, { ...c, segmentIds: ids, scale }))).toBeLessThan(3e-6);
+      expect(maxAbsError(got, reference(q!, k!, v!, { ...c, segmentIds: ids, scale: scaleOf(c) }))).toBeLessThan(3e-6);
       expect(padding(got).every((x) => x === 0)).toBe(true);
     });
 
@@ -134,9 +139,9 @@ describe.each([
     const big = q!.map((x) => Math.fround(x * 60));
     const got = await values(run(device, c, [big, k!, v!]).y);
     // scores reach several hundred, so float32 knows them to about 1e-5
-    expect(maxAbsError(got, reference(big, k!, v!, { ...c, segmentIds: layout(c.lengths).ids, scale }))).toBeLessThan(
-      2e-4,
-    );
+    expect(
+      maxAbsError(got, reference(big, k!, v!, { ...c, segmentIds: layout(c.lengths).ids, scale: scaleOf(c) })),
+    ).toBeLessThan(2e-4);
   });
 
   test("the same call gives the same bytes, and so does a replayed program", async () => {
@@ -146,7 +151,7 @@ describe.each([
     const shapes = arrays.map((a) => [tokens, a.length / tokens]);
     const step = ([q, k, v, dy]: readonly Tensor[], segments: { start: Tensor<"i32">; end: Tensor<"i32"> }) => {
       const leaves = [q!, k!, v!].map((x) => trainable(x));
-      const y = attention(q!, k!, v!, { ...c, segments, scale });
+      const y = attention(q!, k!, v!, { ...c, segments, scale: scaleOf(c) });
       const [dq, dk, dv] = gradients(y, dy!, leaves);
       return { y, dq: dq!, dk: dk!, dv: dv! };
     };
@@ -176,7 +181,7 @@ describe.each([
       const q = trainable(input("q", shape, "f32"));
       const k = input("k", shape, "f32");
       const segments = { start: input("start", [5], "i32"), end: input("end", [5], "i32") };
-      const y = attention(q, k, k, { segments, heads: 1, kvHeads: 1, headDim: 8, scale });
+      const y = attention(q, k, k, { segments, heads: 1, kvHeads: 1, headDim: 8, scale: 0.5 });
       const [dq] = gradients(y, input("dy", shape, "f32"), [q]);
       return { dq: dq! };
     });
@@ -203,7 +208,7 @@ test("shapes that do not fit are refused by name", async () => {
   const { start, end } = layout([3]);
   const segments = { start: i32(device, [3], start), end: i32(device, [3], end) };
   const x = (width: number): Tensor => f32(device, [3, width], new Float64Array(3 * width));
-  const options = { segments, heads: 4, kvHeads: 2, headDim: 8, scale };
+  const options = { segments, heads: 4, kvHeads: 2, headDim: 8, scale: 0.5 };
   expect(() => attention(x(24), x(16), x(16), options)).toThrow(/attention: q has shape \[3, 24\], expected \[3, 32\]/);
   expect(() => attention(x(32), x(16), x(32), options)).toThrow(/attention: v has/);
   expect(() => attention(x(32), x(24), x(24), { ...options, kvHeads: 3 })).toThrow(/kvHeads/);

@@ -2,9 +2,10 @@ import {
   attentionBackwardKeyValue,
   attentionBackwardQuery,
   attentionForward,
+  attentionSpec,
   attentionStats,
+  attentionVectors,
   empty,
-  headsPerLane,
   launch,
   MAX_HEAD_DIM,
   ShapeError,
@@ -50,11 +51,14 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   const tokens = segments.start.size;
   check({ q, k, v }, options);
   const { device } = q;
-  const spec = { headDim, headsPerLane: headsPerLane({ headDim, group: heads / kvHeads }) };
+  const spec = attentionSpec(device.facts, { headDim, group: heads / kvHeads });
+  const vectors = attentionVectors(headDim);
   const params = {
     tokens,
     heads,
     kv_heads: kvHeads,
+    vectors,
+    four: 4,
     window: Math.min(options.window ?? Infinity, 2 ** 31 - 1),
     scale: scale * Math.LOG2E,
   };
@@ -71,7 +75,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     const stats = empty(device, [tokens, heads, 2]);
     launch(attentionStats, {
       spec: { headDim },
-      params: { rows: tokens * heads },
+      params: { rows: tokens * heads, vectors },
       reads: { out, dout: dout!, lse },
       writes: { stats },
     });
@@ -93,7 +97,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
       dk = empty(device, k.shape);
       dv = empty(device, v.shape);
       launch(attentionBackwardKeyValue, {
-        spec: { headDim },
+        spec: { ...spec, headsPerLane: 1 }, // one key head: it has no other to share with
         params: backwardParams,
         reads: { ...reads, segment_end: segments.end },
         writes: { dk, dv },

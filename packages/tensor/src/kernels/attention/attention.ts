@@ -1,0 +1,158 @@
+// Causal attention over one flat sequence whose segments fence it. Forward: online softmax over tiles of keys (Milakov
+// & Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691), so no [tokens, tokens] tensor exists. Backward:
+// the weights are computed again from q, k and the saved lse; dq runs over queries, dk and dv run over keys with the
+// query heads of the group inside: every sum belongs to one thread, in a fixed order, without atomics.
+// Exponentials are to base 2: the caller's `scale` carries the factor log2(e).
+
+import type { DeviceFacts } from "../../facts.ts";
+import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
+import type { Kernel, Spec } from "../../kernel.ts";
+import { fixedSubgroup, rowLanes } from "../lanes.ts";
+import { headElement, headVectors, loadHead } from "./head.ts";
+import { backwardKeyValueByLanes, backwardQueryByLanes, forwardByLanes, headsPerLane, MAX_LANE_DIM } from "./lanes.ts";
+import { backwardKeyValueShared, backwardQueryShared, forwardShared, SHARED_ROWS } from "./shared.ts";
+import { backwardKeyValueWide, backwardQueryWide, forwardWide } from "./wide.ts";
+
+/** Largest supported head: beyond it a thread's part of a block would not fit its registers. */
+export const MAX_HEAD_DIM = 256;
+
+type Family = "lanes" | "wide" | "shared";
+
+/** What the attention kernels are specialized to. */
+export interface AttentionSpec extends Spec {
+  readonly family: Family;
+  readonly headDim: number;
+  /** query heads that share a thread; 1 except in family "lanes" */
+  readonly headsPerLane: number;
+}
+
+/**
+ * The best variant for a device.
+ * @param options.group - query heads per key head
+ */
+export function attentionSpec(facts: DeviceFacts, options: { headDim: number; group: number }): AttentionSpec {
+  const { headDim } = options;
+  if (!fixedSubgroup(facts)) return { family: "shared", headDim, headsPerLane: 1 };
+  if (headDim > MAX_LANE_DIM) return { family: "wide", headDim, headsPerLane: 1 };
+  return { family: "lanes", headDim, headsPerLane: headsPerLane(options) };
+}
+
+/** Workgroups: one per block of tokens and per head or group of heads. */
+function groups(tokens: number, heads: number, spec: Spec, facts: DeviceFacts): number {
+  const rows = (spec as AttentionSpec).family === "shared" ? SHARED_ROWS : rowLanes(facts);
+  return Math.ceil(tokens / rows) * heads;
+}
+
+/** `vectors` = ceil(headDim / 4), known to the code, but kept from the compiler so that it leaves loops rolled. */
+const SIZES = {
+  tokens: "u32",
+  heads: "u32",
+  kv_heads: "u32",
+  vectors: "u32",
+  /** 4, for the same reason */
+  four: "u32",
+  window: "i32",
+  scale: "f32",
+} as const;
+
+/**
+ * q [tokens, heads, headDim], k, v [tokens, kv_heads, headDim], segment_start [tokens] (first token of the segment;
+ * −1: padding) → out like q, lse [tokens, heads] = log2 Σ 2^score. Scores are `scale · q·k`; query i sees the keys
+ * max(segment_start, i − window + 1) … i. Padding rows become zero.
+ */
+export const attentionForward: Kernel<keyof typeof SIZES, "q" | "k" | "v" | "segment_start", "out" | "lse", never> =
+  defineKernel({
+    label: "attention_forward",
+    params: SIZES,
+    reads: { q: headElement, k: headElement, v: headElement, segment_start: "i32" },
+    writes: { out: headElement, lse: "f32" },
+    workgroups: ({ tokens, heads }, spec, facts) =>
+      groups(tokens, heads / (spec as AttentionSpec).headsPerLane, spec, facts),
+    wgsl: (spec, facts) =>
+      ({ lanes: forwardByLanes, wide: forwardWide, shared: forwardShared })[(spec as AttentionSpec).family](
+        spec,
+        facts,
+      ),
+  });
+
+const STATS_ROWS = 64;
+
+/** out, dout [rows, headDim], lse [rows], rows = tokens · heads → stats [rows] of (lse, Σ out·dout). Spec: headDim. */
+export const attentionStats: Kernel<"rows" | "vectors", "out" | "dout" | "lse", "stats", never> = defineKernel({
+  label: "attention_stats",
+  params: { rows: "u32", vectors: "u32" },
+  reads: { out: headElement, dout: headElement, lse: "f32" },
+  writes: { stats: "vec2f" },
+  workgroups: ({ rows }) => Math.ceil(rows / STATS_ROWS),
+  wgsl: (spec) => /* wgsl */ `
+    ${loadHead("out", spec)}
+    ${loadHead("dout", spec)}
+    @compute @workgroup_size(${STATS_ROWS})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let row = group * ${STATS_ROWS}u + lane;
+      if (row >= p.rows) { return; }
+      var sum = vec4f();
+      for (var v = 0u; v < p.vectors; v++) { sum += load_out(row, v) * load_dout(row, v); }
+      stats[row] = vec2f(lse[row], (sum.x + sum.y) + (sum.z + sum.w));
+    }`,
+});
+
+const BACKWARD_SIZES = {
+  tokens: "u32",
+  heads: "u32",
+  kv_heads: "u32",
+  vectors: "u32",
+  four: "u32",
+  window: "i32",
+  scale: "f32",
+  gradient_scale: "f32",
+} as const;
+
+/**
+ * dout like q, stats [tokens, heads] → dq like q. `scale` is the forward's, with the factor log2(e); `gradient_scale`
+ * is the one without it.
+ */
+export const attentionBackwardQuery: Kernel<
+  keyof typeof BACKWARD_SIZES,
+  "q" | "k" | "v" | "dout" | "stats" | "segment_start",
+  "dq",
+  never
+> = defineKernel({
+  label: "attention_backward_query",
+  params: BACKWARD_SIZES,
+  reads: { q: headElement, k: headElement, v: headElement, dout: headElement, stats: "vec2f", segment_start: "i32" },
+  writes: { dq: headElement },
+  workgroups: ({ tokens, heads }, spec, facts) =>
+    groups(tokens, heads / (spec as AttentionSpec).headsPerLane, spec, facts),
+  wgsl: (spec, facts) =>
+    ({ lanes: backwardQueryByLanes, wide: backwardQueryWide, shared: backwardQueryShared })[
+      (spec as AttentionSpec).family
+    ](spec, facts),
+});
+
+/**
+ * Like {@link attentionBackwardQuery} with segment_end [tokens] (one past the last token of the segment; ≤ the token
+ * itself: padding) → dk, dv like k and v.
+ */
+export const attentionBackwardKeyValue: Kernel<
+  keyof typeof BACKWARD_SIZES,
+  "q" | "k" | "v" | "dout" | "stats" | "segment_end",
+  "dk" | "dv",
+  never
+> = defineKernel({
+  label: "attention_backward_key_value",
+  params: BACKWARD_SIZES,
+  reads: { q: headElement, k: headElement, v: headElement, dout: headElement, stats: "vec2f", segment_end: "i32" },
+  writes: { dk: headElement, dv: headElement },
+  workgroups: ({ tokens, kv_heads }, spec, facts) => groups(tokens, kv_heads, spec, facts),
+  wgsl: (spec, facts) =>
+    ({ lanes: backwardKeyValueByLanes, wide: backwardKeyValueWide, shared: backwardKeyValueShared })[
+      (spec as AttentionSpec).family
+    ](spec, facts),
+});
+
+/** `vectors` of the kernels' parameters. */
+export function attentionVectors(headDim: number): number {
+  return headVectors({ headDim });
+}

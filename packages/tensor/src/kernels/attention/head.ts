@@ -1,0 +1,93 @@
+// What all attention kernels share: rows of heads as vectors of four, and which tokens see which.
+
+import type { Element, Spec } from "../../kernel.ts";
+
+/** A score that no key has: far below all others, yet differences of two stay finite. */
+export const UNSEEN = "-3e38";
+
+/** Vectors of four that hold one head's row; the last one may be padded with zeros. */
+export function headVectors(spec: Spec): number {
+  return Math.ceil(Number(spec["headDim"]) / 4);
+}
+
+/** Element of a binding whose rows are heads: vectors where rows start at multiples of 16 bytes. */
+export function headElement(spec: Spec): Element {
+  return Number(spec["headDim"]) % 4 === 0 ? "vec4f" : "f32";
+}
+
+/** Joins what `write` gives for 0 … n−1. */
+export function each(n: number, write: (i: number) => string): string {
+  return Array.from({ length: n }, (_, i) => write(i)).join("\n");
+}
+
+/** WGSL `fn load_<name>(row, part) -> vec4f`: vector `part` of a row of `headDim` numbers, zeros beyond its end. */
+export function loadHead(name: string, spec: Spec): string {
+  const dim = Number(spec["headDim"]);
+  const body =
+    headElement(spec) === "vec4f"
+      ? `return ${name}[row * ${dim / 4}u + part];`
+      : `let at = row * ${dim}u + part * 4u;
+         var r = vec4f(${name}[at], 0.0, 0.0, 0.0);
+         if (part * 4u + 1u < ${dim}u) { r.y = ${name}[at + 1u]; }
+         if (part * 4u + 2u < ${dim}u) { r.z = ${name}[at + 2u]; }
+         if (part * 4u + 3u < ${dim}u) { r.w = ${name}[at + 3u]; }
+         return r;`;
+  return `fn load_${name}(row: u32, part: u32) -> vec4f { ${body} }`;
+}
+
+/** WGSL `fn store_<name>(row, part, value)`, the counterpart of {@link loadHead}. */
+export function storeHead(name: string, spec: Spec): string {
+  const dim = Number(spec["headDim"]);
+  const body =
+    headElement(spec) === "vec4f"
+      ? `${name}[row * ${dim / 4}u + part] = value;`
+      : `let at = row * ${dim}u + part * 4u;
+         ${name}[at] = value.x;
+         if (part * 4u + 1u < ${dim}u) { ${name}[at + 1u] = value.y; }
+         if (part * 4u + 2u < ${dim}u) { ${name}[at + 2u] = value.z; }
+         if (part * 4u + 3u < ${dim}u) { ${name}[at + 3u] = value.w; }`;
+  return `fn store_${name}(row: u32, part: u32, value: vec4f) { ${body} }`;
+}
+
+/**
+ * WGSL that turns the flat group index into `block` (of `rows` tokens) and `unit` (a head or group of heads).
+ * A causal query's work grows with its position, and software Vulkan gives each thread one contiguous range of
+ * groups: short and long blocks alternate, so that any range holds its share of both.
+ */
+export function blockAndUnit(rows: number): string {
+  return `
+    let blocks = (p.tokens + ${rows - 1}u) / ${rows}u;
+    let unit = group / blocks;
+    let turn = group % blocks;
+    let block = select(turn / 2u, blocks - 1u - turn / 2u, (turn & 1u) == 1u);`;
+}
+
+/**
+ * WGSL for the row `at` (an i32 expression) of a block of queries: `token` (in range), `here` (not padding), and the
+ * first and last key it sees, `lower` … `upper` (nothing for padding).
+ */
+export function queryRow(at: string): string {
+  return `
+    let own = ${at};
+    let token = min(u32(own), p.tokens - 1u);
+    let start = select(-1, segment_start[token], u32(own) < p.tokens);
+    let here = start >= 0;
+    let lower = select(2147483647, max(start, own - p.window + 1), here);
+    let upper = select(-1, own, here);`;
+}
+
+/** The same for a row of a block of keys: the queries that see it, `lower` … `upper`. */
+export function keyRow(at: string): string {
+  return `
+    let own = ${at};
+    let token = min(u32(own), p.tokens - 1u);
+    let end = select(-1, segment_end[token], u32(own) < p.tokens);
+    let here = end > own;
+    let lower = select(2147483647, own, here);
+    // own + window may pass the largest i32, end − own cannot
+    let upper = select(-1, own + min(end - own, p.window) - 1, here);`;
+}
+
+/** Whether token `t` (u32) is no padding, in kernels that run over queries and over keys. */
+export const QUERY_KEPT = "segment_start[t] >= 0";
+export const KEY_KEPT = "segment_end[t] > i32(t)";
