@@ -34,22 +34,26 @@ const NEVER = ["timestamp_quantization", "lazy_clear_resource_on_first_use"];
 
 const keptAlive: unknown[] = [];
 
+/** What `openDevice` gives to Dawn: for comparing other users of Dawn on the same terms. */
+export function dawnFlags(options: Pick<OpenOptions, "device" | "debug" | "validate"> = {}): string[] {
+  const safe = options.debug === true || options.validate === true;
+  return [
+    ...(process.platform === "linux" ? ["backend=vulkan"] : []),
+    ...(options.device === undefined ? [] : [`adapter=${options.device}`]),
+    `enable-dawn-features=${[...ALWAYS, ...(safe ? [] : PRODUCTION)].join(",")}`,
+    `disable-dawn-features=${[...NEVER, ...(safe ? [] : ["enable_spirv_validation"])].join(",")}`,
+  ];
+}
+
 /**
  * Opens a device.
  *
  * @throws NodeError `NO_DEVICE` with the way to get a driver
  */
 export async function openDevice(options: OpenOptions = {}): Promise<Device> {
-  const safe = options.debug === true || options.validate === true;
   process.env["XDG_RUNTIME_DIR"] ??= process.env["TMPDIR"] ?? "/tmp";
-  const flags = [
-    ...(process.platform === "linux" ? ["backend=vulkan"] : []),
-    ...(options.device === undefined ? [] : [`adapter=${options.device}`]),
-    `enable-dawn-features=${[...ALWAYS, ...(safe ? [] : PRODUCTION)].join(",")}`,
-    `disable-dawn-features=${[...NEVER, ...(safe ? [] : ["enable_spirv_validation"])].join(",")}`,
-  ];
   Object.assign(globalThis, globals); // GPUBufferUsage and friends, which Dawn's own code expects to find
-  const gpu = create(flags);
+  const gpu = create(dawnFlags(options));
   const adapter = await gpu.requestAdapter({
     featureLevel: "core",
     powerPreference: "high-performance",

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { NodeError, openDevice } from "./device.ts";
+export { dawnFlags, NodeError, openDevice } from "./device.ts";
 export type { NodeErrorCode, OpenOptions } from "./device.ts";
 export { settled } from "./settled.ts";
 export { nodeFiles } from "./files.ts";
