@@ -23,12 +23,19 @@ const greedy: GenerateOptions = {
   repetitionPenalty: 1,
 };
 
-describe.each(MODELS)("%s", (name) => {
+// one model runs on a device that promises neither subgroups nor immediates: other variants of every kernel
+const PORTABLE = { software: false, subgroups: false, immediates: false };
+const CASES = [
+  ...MODELS.map((name) => ({ name, label: name, facts: undefined })),
+  { name: "mistral-swa", label: "mistral-swa, portable kernels", facts: PORTABLE },
+];
+
+describe.each(CASES)("$label", ({ name, facts }) => {
   const { generation } = readJson<{ generation: Generation }>("models", name, "golden.json");
   let model: Model;
   let generator: Generator;
   beforeAll(async () => {
-    model = await loadModel(await testDevice(), nodeFiles(), goldenPath("models", name));
+    model = await loadModel(await testDevice(facts), nodeFiles(), goldenPath("models", name));
     generator = new Generator(model);
   });
   afterAll(() => {
