@@ -1,5 +1,5 @@
 // Trains the tiny base of the demo from scratch with our own stack and writes it, with the losses of the run, beside
-// this script. About half an hour on two CPU cores; `--steps N` stops early and writes nothing but the losses to stdout.
+// this script. About ten minutes on two CPU cores; `--steps N` stops early and writes nothing but the losses to stdout.
 //   npm run build && node examples/tiny-base/train.mjs
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -14,9 +14,9 @@ import { storeForModel, train } from "@tunesmith/sft";
 
 export const RECIPE = {
   seed: 0,
-  steps: 3000,
+  steps: 2000,
   rowsPerStep: 40,
-  rate: { name: "cosine", lr: 1.5e-3, warmupSteps: 100, totalSteps: 3000 },
+  rate: { name: "cosine", lr: 1.5e-3, warmupSteps: 100, totalSteps: 2000 },
   optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 },
 };
 const folder = fileURLToPath(new URL(".", import.meta.url));

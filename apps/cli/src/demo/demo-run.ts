@@ -63,8 +63,8 @@ const PROMPTS_PER_TASK = 100;
 const TUNING_ROWS = 9600;
 const ROWS_PER_STEP = 32;
 const SAMPLES_PER_TASK = 1;
-/** documents of the base corpus that its training saw: 3,000 steps of 40 */
-const BASE_ROWS = 120_000;
+/** documents of the base corpus that its training saw: 2,000 steps of 40 */
+const BASE_ROWS = 80_000;
 
 export async function demoRun({ seed, shuffled }: DemoOptions, context: Context): Promise<DemoDocument> {
   const began = performance.now();
