@@ -6,6 +6,9 @@
 import { openDevice } from "@tunesmith/node";
 import { matmul, record, state } from "@tunesmith/tensor";
 
+/** @import { Tensor } from "@tunesmith/tensor" */
+/** @typedef {{ wall: number[], cpu: number[] }} Rates GFLOP/s of each round */
+
 const ROUNDS = 7;
 /** @type {["nn" | "nt" | "tn", number, number, number][]} layout, M, N, K */
 const SHAPES = [
@@ -24,25 +27,28 @@ const SHAPES = [
   ["nt", 8, 2048, 2048],
 ];
 
-const devices = {
-  "as opened": await openDevice(),
+const opened = await openDevice();
+const { software } = opened.facts;
+const devices = [
+  { variant: "as opened", device: opened },
   // the variant of every GPU whose subgroups are not known; on a software device it shows what its own variant is worth
-  portable: await openDevice({ facts: { software: false, subgroups: false } }),
-};
-const software = devices["as opened"].facts.software;
+  { variant: "portable", device: await openDevice({ facts: { software: false, subgroups: false } }) },
+];
 const pattern = new RegExp(process.argv[2] ?? "");
-console.log(devices["as opened"].facts.description);
+console.log(opened.facts.description);
 
-const columns = Object.keys(devices).flatMap((variant) => ["f32", "bf16"].map((format) => ({ variant, format })));
+/** @type {readonly ("f32" | "bf16")[]} */
+const FORMATS = ["f32", "bf16"];
+const columns = devices.flatMap((d) => FORMATS.map((format) => ({ ...d, format })));
 const rows = [];
 for (const [layout, m, n, k] of SHAPES) {
   const name = `${layout} ${m}x${n}x${k}`;
   if (!pattern.test(name)) continue;
   const flops = 2 * m * n * k;
   const repeats = Math.max(1, Math.round((software ? 1e8 : 2e11) / flops)); // one replay is long against its submit
-  const cells = columns.map(({ variant, format }) => {
+  const cells = columns.map(({ device, format }) => {
     if (format !== "f32" && layout === "tn") return undefined; // gradients of weights have no packed operand
-    const device = devices[variant];
+    /** @type {(shape: [number, number], dtype: "f32" | "bf16") => Tensor} */
     const make = (shape, dtype) => {
       const size = shape[0] * shape[1];
       const data = dtype === "f32" ? new Float32Array(size).fill(0.5) : new Uint16Array(size).fill(0x3f00);
@@ -55,7 +61,9 @@ for (const [layout, m, n, k] of SHAPES) {
       for (let i = 0; i < repeats; i++) matmul({ layout, a, b, out });
       return {};
     });
-    return { device, program, tensors: [a, b, out], wall: [], cpu: [] };
+    /** @type {Rates} */
+    const rates = { wall: [], cpu: [] };
+    return { device, program, tensors: [a, b, out], rates };
   });
   for (let round = 0; round <= ROUNDS; round++)
     for (const cell of cells) {
@@ -67,22 +75,23 @@ for (const [layout, m, n, k] of SHAPES) {
       const seconds = (performance.now() - start) / 1000;
       const used = process.cpuUsage(cpu);
       if (round === 0) continue; // compiles
-      cell.wall.push((flops * repeats) / seconds / 1e9);
-      cell.cpu.push((flops * repeats) / ((used.user + used.system) / 1e6) / 1e9);
+      cell.rates.wall.push((flops * repeats) / seconds / 1e9);
+      cell.rates.cpu.push((flops * repeats) / ((used.user + used.system) / 1e6) / 1e9);
     }
   for (const cell of cells) {
     cell?.program.dispose();
     for (const tensor of cell?.tensors ?? []) tensor.dispose();
   }
-  rows.push({ name, cells });
+  rows.push({ name, rates: cells.map((cell) => cell?.rates) });
 }
 
-const median = (values) => values.toSorted((x, y) => x - y)[values.length >> 1];
-const show = (cell) => {
-  if (!cell) return "–";
-  const wall = median(cell.wall).toFixed(1);
-  return software ? `${wall} (${median(cell.cpu).toFixed(1)})` : wall;
+/** @param {number[]} values */
+const median = (values) => (values.toSorted((x, y) => x - y)[values.length >> 1] ?? 0).toFixed(1);
+/** @param {Rates | undefined} rates */
+const show = (rates) => {
+  if (!rates) return "–";
+  return software ? `${median(rates.wall)} (${median(rates.cpu)})` : median(rates.wall);
 };
 console.log("GFLOP/s".padEnd(18), columns.map((c) => `${c.variant}, ${c.format}`.padStart(18)).join(""));
-for (const { name, cells } of rows) console.log(name.padEnd(18), cells.map((c) => show(c).padStart(18)).join(""));
+for (const { name, rates } of rows) console.log(name.padEnd(18), rates.map((r) => show(r).padStart(18)).join(""));
 process.exit(0);

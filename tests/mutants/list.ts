@@ -444,6 +444,8 @@ export const mutants: readonly Mutant[] = [
     find: 'messages.at(-1)!.role === "assistant" ? messages.slice(0, -1) : messages',
     replace: "messages",
     tests: ["apps/cli/src/prompts.test.ts"],
+  },
+  {
     name: "a matmul reads a run past the end of its depth",
     file: "packages/tensor/src/kernels/matmul/operands.ts",
     find: "zeroed && !aligned ? `select(vec4f(0.0), ${run}, ${inside})` : run",
