@@ -23,5 +23,7 @@ export { meanSquaredError } from "./ops/mean-squared-error.ts";
 export { scoreTokens } from "./ops/score-tokens.ts";
 export { attention } from "./ops/attention.ts";
 export type { AttentionOptions, Segments } from "./ops/attention.ts";
+export { cachedAttention, storeKeysValues } from "./ops/cached-attention.ts";
+export type { CachedAttentionOptions, LayerCache } from "./ops/cached-attention.ts";
 export { rope, ropeTables } from "./ops/rope.ts";
 export type { RopeOptions } from "./ops/rope.ts";

@@ -1,18 +1,9 @@
 // Keys and values of the rows being generated, and the two recorded programs around them: prefill runs the prompts of all rows
 // as one flat sequence, step runs one token per row. Logits of the last positions come to the host.
 
-import { attention } from "@tunesmith/autograd";
-import {
-  cacheKeysValues,
-  decodeMix,
-  decodeScores,
-  empty,
-  gatherRows,
-  launch,
-  matmul,
-  record,
-  state,
-} from "@tunesmith/tensor";
+import { attention, cachedAttention, storeKeysValues } from "@tunesmith/autograd";
+import type { LayerCache } from "@tunesmith/autograd";
+import { empty, gatherRows, launch, matmul, record, state } from "@tunesmith/tensor";
 import type { Inputs, Program, Tensor } from "@tunesmith/tensor";
 import { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
 import { decode } from "./decoder.ts";
@@ -24,7 +15,7 @@ export class KeyValueCache {
   readonly #adapter: Adapter | undefined;
   readonly #rows: number;
   readonly #capacity: number;
-  readonly #layers: readonly { readonly k: Tensor<"f32">; readonly v: Tensor<"f32"> }[];
+  readonly #layers: readonly LayerCache[];
   readonly #prefills = new Map<number, Program>();
   #step: Program | undefined;
 
@@ -36,7 +27,11 @@ export class KeyValueCache {
     const { kvHeads, headDim } = model.config;
     const make = (label: string): Tensor<"f32"> =>
       state(model.device, { shape: [rows * capacity, kvHeads * headDim], dtype: "f32", category: "state", label });
-    this.#layers = model.layers.map((_, i) => ({ k: make(`cached keys ${i}`), v: make(`cached values ${i}`) }));
+    this.#layers = model.layers.map((_, i) => ({
+      keys: make(`cached keys ${i}`),
+      values: make(`cached values ${i}`),
+      capacity,
+    }));
   }
 
   /** Runs all prompts and returns the logits after each. */
@@ -85,9 +80,9 @@ export class KeyValueCache {
   dispose(): void {
     for (const program of this.#prefills.values()) program.dispose();
     this.#step?.dispose();
-    for (const { k, v } of this.#layers) {
-      k.dispose();
-      v.dispose();
+    for (const { keys, values } of this.#layers) {
+      keys.dispose();
+      values.dispose();
     }
   }
 
@@ -97,7 +92,7 @@ export class KeyValueCache {
       const sequence = declareTokens(inputs, tokens);
       const slots = inputs.input("slots", [tokens], "i32");
       const attend: Attend = (layer, q, k, v) => {
-        this.#store(layer, k, v, slots, tokens);
+        storeKeysValues(k, v, this.#layers[layer]!, slots);
         return attention(q, k, v, {
           segments: sequence.segments,
           heads: config.heads,
@@ -126,42 +121,19 @@ export class KeyValueCache {
       const of = (name: string): Tensor<"i32"> => inputs.input(name, [rows], "i32");
       const [slots, lengths] = [of("slots"), of("lengths")];
       const attend: Attend = (layer, q, k, v) => {
-        this.#store(layer, k, v, slots, rows);
-        const scores = empty(device, [rows * config.heads, this.#capacity]);
-        const out = empty(device, [rows, config.heads * config.headDim]);
-        const sizes = {
-          rows,
-          heads: config.heads,
-          kv_heads: config.kvHeads,
-          head_dim: config.headDim,
-          capacity: this.#capacity,
-          window: config.windows[layer] ?? 0,
-        };
         const cache = this.#layers[layer]!;
-        launch(decodeScores, {
-          params: { ...sizes, scale: config.headDim ** -0.5 },
-          reads: { q, cache_k: cache.k, lengths },
-          writes: { scores },
+        storeKeysValues(k, v, cache, slots);
+        return cachedAttention(q, cache, {
+          lengths,
+          heads: config.heads,
+          kvHeads: config.kvHeads,
+          headDim: config.headDim,
+          scale: config.headDim ** -0.5,
+          ...(config.windows[layer] === undefined ? {} : { window: config.windows[layer] }),
         });
-        launch(decodeMix, {
-          params: sizes,
-          reads: { cache_v: cache.v, lengths },
-          writes: { out },
-          updates: { scores },
-        });
-        return out;
       };
       const hidden = decode(this.#model, { ids: of("ids"), positions: of("positions") }, this.#adapter, attend);
       return { logits: this.#logits(hidden) };
-    });
-  }
-
-  #store(layer: number, k: Tensor, v: Tensor, slots: Tensor, count: number): void {
-    const cache = this.#layers[layer]!;
-    launch(cacheKeysValues, {
-      params: { count, width: this.#model.config.kvHeads * this.#model.config.headDim },
-      reads: { k, v, slots },
-      updates: { cache_k: cache.k, cache_v: cache.v },
     });
   }
 

@@ -51,4 +51,4 @@ export {
 } from "./kernels/attention/attention.ts";
 export type { AttentionSpec } from "./kernels/attention/attention.ts";
 export { ropeKernel } from "./kernels/rope.ts";
-export { cacheKeysValues, decodeMix, decodeScores } from "./kernels/kv-cache.ts";
+export { cacheKeysValues, decodeMerge, decodeSplits, KEYS_PER_SPLIT } from "./kernels/kv-cache.ts";

@@ -1,15 +1,18 @@
-// Attention of one new token per row over cached keys and values. The cache of a layer is `[rows · capacity, kvHeads · headDim]`
-// for keys and the same for values; how much of it is filled is data, so one recorded program serves every step.
+// Attention of one new token per row over cached keys and values. The caches of a layer are `[rows · capacity, kvHeads ·
+// headDim]`; how much of them is filled is data, so one recorded program serves every step. The keys are cut into
+// splits, so that few rows with many keys still keep a GPU busy (Dao et al. 2023, "Flash-Decoding").
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
 import type { Kernel } from "../kernel.ts";
-import { reduceOverLanes, rowLanes } from "./lanes.ts";
+import { each, headElement, headVectors, loadHead, storeHead, UNSEEN } from "./attention/head.ts";
+import { fixedSubgroup, reduceOverLanes, rowLanes } from "./lanes.ts";
 
-const KEYS_PER_GROUP = 64;
+/** Keys that one workgroup goes over. */
+export const KEYS_PER_SPLIT = 64;
 
 /** The keys a row's new token sees: [first, length). */
 const VISIBLE = /* wgsl */ `
-      let length = u32(max(lengths[row], 0));
+      let length = u32(clamp(lengths[row], 0, i32(p.capacity)));
       let first = select(0u, length - p.window, p.window > 0u && length > p.window);`;
 
 /**
@@ -38,81 +41,135 @@ export const cacheKeysValues: Kernel<"count" | "width", "k" | "v" | "slots", nev
   });
 
 /**
- * q [rows, heads · head_dim], cache_k, lengths [rows] (filled positions, the new token included; 0 = idle row) →
- * scores [rows · heads, capacity]: scale · q·k for the positions each row may see. `window` 0 means all.
+ * q [rows, heads · headDim], caches, lengths [rows] (filled positions, the new token included; 0 = idle row) → per
+ * (row, head) and split of its keys: mixed [rows · heads, splits, headDim] = Σ 2^(score − top) · v and tops [rows · heads,
+ * splits] of (top, Σ 2^(score − top)), score = scale · q·k; zeros where a split has no visible key. `window` 0 means all. Spec: headDim.
  */
-export const decodeScores: Kernel<
-  "rows" | "heads" | "kv_heads" | "head_dim" | "capacity" | "window" | "scale",
-  "q" | "cache_k" | "lengths",
-  "scores",
+export const decodeSplits: Kernel<
+  "rows" | "heads" | "kv_heads" | "vectors" | "capacity" | "splits" | "window" | "scale",
+  "q" | "cache_k" | "cache_v" | "lengths",
+  "mixed" | "tops",
   never
 > = defineKernel({
-  label: "decode_scores",
-  params: { rows: "u32", heads: "u32", kv_heads: "u32", head_dim: "u32", capacity: "u32", window: "u32", scale: "f32" },
-  reads: { q: "f32", cache_k: "f32", lengths: "i32" },
-  writes: { scores: "f32" },
-  workgroups: ({ rows, heads, capacity }) => rows * heads * Math.ceil(capacity / KEYS_PER_GROUP),
-  wgsl: () => /* wgsl */ `
-    @compute @workgroup_size(${KEYS_PER_GROUP})
+  label: "decode_splits",
+  params: {
+    rows: "u32",
+    heads: "u32",
+    kv_heads: "u32",
+    vectors: "u32",
+    capacity: "u32",
+    splits: "u32",
+    window: "u32",
+    scale: "f32",
+  },
+  reads: { q: headElement, cache_k: headElement, cache_v: headElement, lengths: "i32" },
+  writes: { mixed: headElement, tops: "vec2f" },
+  workgroups: ({ rows, heads, splits }) => rows * heads * splits,
+  wgsl: (spec, facts) => {
+    const lanes = rowLanes(facts);
+    const keys = KEYS_PER_SPLIT / lanes; // per lane
+    const pieces = Math.ceil(headVectors(spec) / lanes);
+    const shuffled = fixedSubgroup(facts);
+    return /* wgsl */ `
+    ${["q", "cache_k", "cache_v"].map((name) => loadHead(name, spec)).join("\n")}
+    ${storeHead("mixed", spec)}
+    ${reduceOverLanes(facts)}
+    ${shuffled ? "" : `var<workgroup> weights: array<f32, ${lanes}>;`}
+    @diagnostic(off, subgroup_uniformity)
+    @compute @workgroup_size(${lanes})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      let blocks = (p.capacity + ${KEYS_PER_GROUP - 1}u) / ${KEYS_PER_GROUP}u;
-      let query = group / blocks;
+      let query = group / p.splits;
+      let split = group % p.splits;
       if (query >= p.rows * p.heads) { return; }
       let row = query / p.heads;
-      let head = query % p.heads;
-      let key = (group % blocks) * ${KEYS_PER_GROUP}u + lane;
+      let kv_head = (query % p.heads) / (p.heads / p.kv_heads);
       ${VISIBLE}
-      if (key < first || key >= length) { return; }
-      let q_at = query * p.head_dim;
-      let k_at = ((row * p.capacity + key) * p.kv_heads + head / (p.heads / p.kv_heads)) * p.head_dim;
-      var sum = 0.0;
-      for (var d = 0u; d < p.head_dim; d++) { sum += q[q_at + d] * cache_k[k_at + d]; }
-      scores[query * p.capacity + key] = p.scale * sum;
-    }`,
+      let begin = max(first, split * ${KEYS_PER_SPLIT}u);
+      let end = min(length, (split + 1u) * ${KEYS_PER_SPLIT}u);
+      // an empty split goes through with no keys and no numbers, and writes zeros
+      let depth = select(0u, p.vectors, begin < end);
+
+      // lane = key
+      let key = split * ${KEYS_PER_SPLIT}u + lane;
+      ${each(
+        keys,
+        (c) => `
+        let row${c} = (row * p.capacity + min(key + ${c * lanes}u, max(end, 1u) - 1u)) * p.kv_heads + kv_head;
+        var w${c} = 0.0;`,
+      )}
+      for (var d = 0u; d < depth; d++) {
+        let x = load_q(query, d) * p.scale;
+        ${each(keys, (c) => `w${c} += dot(x, load_cache_k(row${c}, d));`)}
+      }
+      var own_top = ${UNSEEN};
+      ${each(
+        keys,
+        (c) => `
+        let seen${c} = key + ${c * lanes}u >= begin && key + ${c * lanes}u < end;
+        own_top = max(own_top, select(${UNSEEN}, w${c}, seen${c}));`,
+      )}
+      let top = max_over_lanes(lane, own_top);
+      var own_sum = 0.0;
+      ${each(keys, (c) => `w${c} = select(0.0, exp2(w${c} - top), seen${c}); own_sum += w${c};`)}
+      let sum = sum_over_lanes(lane, own_sum);
+      if (lane == 0u) { tops[group] = vec2f(top, sum); }
+
+      // lane = four of the head's numbers
+      ${each(pieces, (c) => `let part${c} = min(lane + ${c * lanes}u, p.vectors - 1u); var o${c} = vec4f();`)}
+      for (var at = split * ${KEYS_PER_SPLIT}u; at < end; at += ${lanes}u) {
+        ${shuffled ? "" : "workgroupBarrier(); weights[lane] = w0; workgroupBarrier();"}
+        let count = min(${lanes}u, end - at);
+        for (var s = 0u; s < count; s++) {
+          let w = ${shuffled ? "subgroupShuffle(w0, s)" : "weights[s]"};
+          let value_row = (row * p.capacity + at + s) * p.kv_heads + kv_head;
+          ${each(pieces, (c) => `o${c} += w * load_cache_v(value_row, part${c});`)}
+        }
+        // the next keys move up: one copy of the loop's body serves all
+        ${each(keys - 1, (c) => `w${c} = w${c + 1};`)}
+      }
+      ${each(pieces, (c) => `if (lane + ${c * lanes}u < p.vectors) { store_mixed(group, part${c}, o${c}); }`)}
+    }`;
+  },
 });
 
-/** scores as above (overwritten), cache_v → out [rows, heads · head_dim] = Σ softmax(scores) · v; 0 for idle rows. */
-export const decodeMix: Kernel<
-  "rows" | "heads" | "kv_heads" | "head_dim" | "capacity" | "window",
-  "cache_v" | "lengths",
+/** mixed, tops of {@link decodeSplits} → out [rows, heads · headDim]; 0 for idle rows. Spec: headDim. */
+export const decodeMerge: Kernel<
+  "rows" | "heads" | "vectors" | "capacity" | "splits" | "window",
+  "mixed" | "tops" | "lengths",
   "out",
-  "scores"
+  never
 > = defineKernel({
-  label: "decode_mix",
-  params: { rows: "u32", heads: "u32", kv_heads: "u32", head_dim: "u32", capacity: "u32", window: "u32" },
-  reads: { cache_v: "f32", lengths: "i32" },
-  writes: { out: "f32" },
-  updates: { scores: "f32" },
-  workgroups: ({ rows, heads }) => rows * heads,
-  wgsl: (_, facts) => /* wgsl */ `
-    ${reduceOverLanes(facts)}
-    @compute @workgroup_size(${rowLanes(facts)})
+  label: "decode_merge",
+  params: { rows: "u32", heads: "u32", vectors: "u32", capacity: "u32", splits: "u32", window: "u32" },
+  reads: { mixed: headElement, tops: "vec2f", lengths: "i32" },
+  writes: { out: headElement },
+  workgroups: ({ rows, heads, vectors }) => Math.ceil((rows * heads * vectors) / 64),
+  wgsl: (spec) => /* wgsl */ `
+    ${loadHead("mixed", spec)}
+    ${storeHead("out", spec)}
+    @compute @workgroup_size(64)
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      let query = group;
+      let query = (group * 64u + lane) / p.vectors;
+      let part = (group * 64u + lane) % p.vectors;
       if (query >= p.rows * p.heads) { return; }
       let row = query / p.heads;
-      let head = query % p.heads;
       ${VISIBLE}
-      let s_at = query * p.capacity;
-      var top = -3.4e38;
-      for (var key = first + lane; key < length; key += ${rowLanes(facts)}u) { top = max(top, scores[s_at + key]); }
-      top = max_over_lanes(lane, top);
+      var top = ${UNSEEN};
       var sum = 0.0;
-      for (var key = first + lane; key < length; key += ${rowLanes(facts)}u) {
-        let e = exp(scores[s_at + key] - top);
-        scores[s_at + key] = e;
-        sum += e;
+      var o = vec4f();
+      let begin = query * p.splits + first / ${KEYS_PER_SPLIT}u;
+      let end = query * p.splits + (length + ${KEYS_PER_SPLIT - 1}u) / ${KEYS_PER_SPLIT}u;
+      for (var i = begin; i < end; i++) {
+        let next = tops[i];
+        let both = max(top, next.x);
+        let before = exp2(top - both);
+        let added = exp2(next.x - both);
+        sum = sum * before + next.y * added;
+        o = o * before + load_mixed(i, part) * added;
+        top = both;
       }
-      let total = sum_over_lanes(lane, sum);
-      storageBarrier(); // the lanes now read what their neighbours wrote
-      for (var d = lane; d < p.head_dim; d += ${rowLanes(facts)}u) {
-        var mixed = 0.0;
-        for (var key = first; key < length; key++) {
-          mixed += scores[s_at + key] * cache_v[((row * p.capacity + key) * p.kv_heads + head / (p.heads / p.kv_heads)) * p.head_dim + d];
-        }
-        out[query * p.head_dim + d] = select(0.0, mixed / total, length > 0u);
-      }
+      store_out(query, part, select(vec4f(), o / sum, length > 0u));
     }`,
 });
