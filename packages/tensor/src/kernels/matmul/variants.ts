@@ -23,6 +23,8 @@ interface Variant {
 // Multiplications below which no variant differs by more than a launch costs: these products all take the same ones,
 // because a pipeline takes far longer to compile than they run.
 const SMALL = 2 ** 15;
+// Few rows are decoding, where a large tile would multiply the time of every launch.
+const SMALL_FEW_ROWS = 2 ** 12;
 // A second pass is a launch and a barrier: on a software device some 20 µs, the time of about this many multiplications.
 const WORTH_SLICING = 2 ** 19;
 const SHORTEST_SLICE = 128;
@@ -35,7 +37,7 @@ export function chooseVariant(
 ): Variant {
   const { depth } = product;
   const work = product.rows * product.cols * depth;
-  const small = work < SMALL;
+  const small = work < (product.rows <= 4 ? SMALL_FEW_ROWS : SMALL);
   const transposed = product.canTranspose && !small && product.cols <= 16 && product.rows > product.cols;
   const [rows, cols] = transposed ? [product.cols, product.rows] : [product.rows, product.cols];
 
