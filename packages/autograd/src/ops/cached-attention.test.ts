@@ -6,7 +6,9 @@ import { f32, i32, testDevice, values } from "../../../../tests/support/device.t
 import { cachedAttention, storeKeysValues } from "./cached-attention.ts";
 import type { LayerCache } from "./cached-attention.ts";
 
-// 8 and 32: one and several pieces per lane; 5: rows that start nowhere in particular
+const filled = (length: number, value: number): number[] => Array.from({ length }, () => value);
+
+// 8 and 64: one and several pieces per lane; 5: rows that start nowhere in particular
 const cases = [
   { heads: 8, kvHeads: 4, headDim: 8 },
   { heads: 4, kvHeads: 1, headDim: 8, window: 3 },
@@ -53,11 +55,7 @@ describe.each([
       // the prompts as one flat sequence with padding behind, like a prefill
       const flat = (pick: (row: (typeof rows)[number]) => Float64Array): Tensor => {
         const parts = rows.flatMap((row) => [...pick(row).subarray(0, row.length * kvWidth)]);
-        return f32(
-          device,
-          [parts.length / kvWidth + 2, kvWidth],
-          [...parts, ...new Array<number>(2 * kvWidth).fill(NaN)],
-        );
+        return f32(device, [parts.length / kvWidth + 2, kvWidth], [...parts, ...filled(2 * kvWidth, NaN)]);
       };
       const slots = rows.flatMap(({ length }, row) => Array.from({ length }, (__, p) => row * capacity + p));
       storeKeysValues(
@@ -87,7 +85,7 @@ describe.each([
         Float32Array.from(
           rows.flatMap((r) => {
             const first = (r.length + step) * width;
-            return r.length === 0 ? new Array<number>(width).fill(NaN) : [...r[name].subarray(first, first + width)];
+            return r.length === 0 ? filled(width, NaN) : [...r[name].subarray(first, first + width)];
           }),
         );
       return {
@@ -101,7 +99,7 @@ describe.each([
     const expected = (step: number): number[] =>
       rows.flatMap((r) => {
         const first = (r.length + step) * qWidth;
-        return r.length === 0 ? new Array<number>(qWidth).fill(0) : [...r.full.subarray(first, first + qWidth)];
+        return r.length === 0 ? filled(qWidth, 0) : [...r.full.subarray(first, first + qWidth)];
       });
 
     test("every step of one program equals attention over the whole row; an idle row gives 0", async () => {

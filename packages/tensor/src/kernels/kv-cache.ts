@@ -75,7 +75,7 @@ export const decodeSplits: Kernel<
     ${storeHead("mixed", spec)}
     ${reduceOverLanes(facts)}
     ${shuffled ? "" : `var<workgroup> weights: array<f32, ${lanes}>;`}
-    @diagnostic(off, subgroup_uniformity)
+    ${shuffled ? "@diagnostic(off, subgroup_uniformity)" : ""}
     @compute @workgroup_size(${lanes})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
