@@ -56,7 +56,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     for (let step = 0; step < schedule.totalSteps; step++) {
       if (signal?.aborted) break;
       if (evaluation && step % evaluation.every === 0) {
-        if (flight) yield await landed(flight, options, clock);
+        if (flight) yield await landed(flight, tuning.model, options, clock);
         flight = undefined;
         yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks) };
         clock.last = options.now();
@@ -75,12 +75,12 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       const gradNorm = programs.update({ lr, step: step + 1 });
       const before = flight;
       flight = { step: step + 1, lr, window, scales, losses, gradNorm };
-      if (before) yield await landed(before, options, clock);
+      if (before) yield await landed(before, tuning.model, options, clock);
     }
     if (flight) {
       const last = flight;
       flight = undefined;
-      yield await landed(last, options, clock);
+      yield await landed(last, tuning.model, options, clock);
       if (evaluation && !signal?.aborted)
         yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks) };
     }
@@ -92,19 +92,25 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
 }
 
 /** Waits for a step and puts its numbers together, in float64. */
-async function landed(flight: Flight, options: TrainOptions, clock: { last: number }): Promise<StepEvent> {
+async function landed(
+  flight: Flight,
+  { device }: Tuning["model"],
+  options: TrainOptions,
+  clock: { last: number },
+): Promise<StepEvent> {
   const { step, lr, window, scales } = flight;
   const losses = await Promise.all(flight.losses);
   const gradNorm = await flight.gradNorm;
   if (!Number.isFinite(gradNorm)) {
     const rows = options.schedule.window(step - 1).flat();
+    const first = await device.finite?.first(); // in debug mode
     throw new SftError(
       "NON_FINITE",
-      `step ${step}: the gradient norm is ${gradNorm}; the weights were left as they were after step ${step - 1}`,
+      `step ${step}: the gradient norm is ${gradNorm}${first === undefined ? "" : `, first seen in ${first}`}; the weights were left as they were after step ${step - 1}`,
       {
         received: String(gradNorm),
         expected: "a finite number",
-        fix: `lower train.learning_rate, or look at rows ${rows.slice(0, 8).join(", ")}${rows.length > 8 ? " …" : ""} of the training data; --debug-gpu names the first bad tensor`,
+        fix: `lower train.learning_rate, or look at rows ${rows.slice(0, 8).join(", ")}${rows.length > 8 ? " …" : ""} of the training data${device.finite ? "" : "; --debug-gpu names the first bad tensor"}`,
       },
     );
   }

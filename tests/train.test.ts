@@ -1,0 +1,199 @@
+// Properties of the training loop that no golden shows: how a step is cut does not matter, evaluation leaves no trace, a NaN
+// stops before the weights change.
+import { linearPaths, loadModel } from "@tunesmith/models";
+import type { Model } from "@tunesmith/models";
+import { loraShapes } from "@tunesmith/lora";
+import { nodeFiles, openDevice } from "@tunesmith/node";
+import { train, tuneLora } from "@tunesmith/sft";
+import type { StepEvent, TrainEvent, TrainOptions } from "@tunesmith/sft";
+import type { Device } from "@tunesmith/tensor";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { testDevice } from "./support/device.ts";
+import { goldenPath, maxError } from "./support/goldens.ts";
+
+const CONFIG = { r: 4, alpha: 8, useRslora: false, targetModules: ["q_proj", "down_proj"] };
+const IGNORED = -100;
+
+let device: Device;
+let model: Model;
+beforeAll(async () => {
+  device = await testDevice();
+  model = await loadModel(device, nodeFiles(), goldenPath("models", "llama-untied"));
+});
+afterAll(() => model.dispose());
+
+/** Examples of very unequal answers: where a mean of means and a token mean differ most. Task a is short, task b long. */
+const examples = Array.from({ length: 16 }, (_, row) => {
+  const length = 4 + ((row * 7) % 13);
+  const answer = row % 2 === 0 ? 1 : length - 2;
+  const inputIds = Int32Array.from({ length }, (_, t) => (row * 31 + t * 17) % 300);
+  const targets = Int32Array.from({ length }, (_, t) =>
+    t >= length - 1 - answer && t + 1 < length ? inputIds[t + 1]! : IGNORED,
+  );
+  const targetWeights = Float32Array.from(targets, (t) => (t === IGNORED ? 0 : 1));
+  return { inputIds, targets, targetWeights, task: row % 2 === 0 ? "a" : "b", row };
+});
+
+interface Run {
+  readonly events: TrainEvent[];
+  readonly steps: StepEvent[];
+  readonly values: Map<string, Float32Array>;
+}
+
+/** Three steps of eight examples from one fixed start, cut into micro-batches as `cut` says. */
+async function run(cut: number[], change: Partial<TrainOptions> = {}, on: Model = model): Promise<Run> {
+  const tuned = tuneLora(on, CONFIG, { seed: 5 });
+  // B starts at zero; give it values, so that A has a gradient from the first step
+  for (const [name, shape] of loraShapes(CONFIG, [...tuned.adapter.modules.keys()], linearPaths(on.config)))
+    if (name.includes("lora_B"))
+      tuned.store.write(
+        name,
+        "values",
+        Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => 0.1 * Math.sin(i)),
+      );
+  const window = (step: number): number[][] => {
+    let at = (step * 8) % 16;
+    return cut.map((n) => Array.from({ length: n }, () => at++ % 16));
+  };
+  const events: TrainEvent[] = [];
+  try {
+    const loop = train(tuned, {
+      examples,
+      tasks: [
+        { name: "a", lossWeight: 1 },
+        { name: "b", lossWeight: 1 },
+      ],
+      schedule: { totalSteps: 3, stepsPerEpoch: 3, window, epochAt: () => 0 },
+      packing: true,
+      objective: "token_mean",
+      optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+      learningRate: () => 1e-3,
+      now: () => performance.now(),
+      ...change,
+    });
+    for await (const event of loop) events.push(event);
+    const steps = events.filter((event) => event.type === "step");
+    return { events, steps, values: await tuned.store.readAll("values") };
+  } finally {
+    tuned.store.dispose();
+  }
+}
+
+function expectSame(a: Run, b: Run, tolerance: number): void {
+  expect(a.steps).toHaveLength(b.steps.length);
+  for (const [i, step] of a.steps.entries()) {
+    expect(Math.abs(step.loss - b.steps[i]!.loss)).toBeLessThanOrEqual(tolerance);
+    expect(Math.abs(step.grad_norm - b.steps[i]!.grad_norm)).toBeLessThanOrEqual(tolerance * 10);
+  }
+  for (const [name, values] of a.values) expect(maxError(values, b.values.get(name)!)).toBeLessThanOrEqual(tolerance);
+}
+
+describe("a step is one objective, however it is cut", () => {
+  test.each(["token_mean", "task_mean"] as const)(
+    "%s: (8), (2,2,2,2), eight ones, and (5,3) agree; padded = packed",
+    async (objective) => {
+      const tasks = [
+        { name: "a", lossWeight: 0.5 },
+        { name: "b", lossWeight: 3 },
+      ];
+      const whole = await run([8], { objective, tasks });
+      for (const cut of [
+        [2, 2, 2, 2],
+        [1, 1, 1, 1, 1, 1, 1, 1],
+        [5, 3],
+      ])
+        expectSame(await run(cut, { objective, tasks }), whole, 1e-5);
+      expectSame(await run([8], { objective, tasks, packing: false }), whole, 1e-5);
+    },
+  );
+
+  test("the two objectives differ, and λ counts in task_mean only", async () => {
+    const loss = async (objective: "token_mean" | "task_mean", lambda: number): Promise<number> => {
+      const tasks = [
+        { name: "a", lossWeight: lambda },
+        { name: "b", lossWeight: 1 },
+      ];
+      return (await run([8], { objective, tasks })).steps[0]!.loss;
+    };
+    expect(await loss("token_mean", 1)).toBe(await loss("token_mean", 2));
+    const [one, two] = [await loss("task_mean", 1), await loss("task_mean", 2)];
+    const { tasks } = (await run([8])).steps[0]!;
+    expect(one).toBeCloseTo(tasks["a"]!.loss + tasks["b"]!.loss, 4);
+    expect(two).toBeCloseTo(2 * tasks["a"]!.loss + tasks["b"]!.loss, 4);
+  });
+});
+
+test("two runs give the same bytes, and evaluation in between changes none of them", async () => {
+  const first = await run([4, 4]);
+  expectSame(await run([4, 4]), first, 0);
+  const evaluated = await run([4, 4], { evaluation: { examples: examples.slice(0, 5), every: 1, batchSize: 2 } });
+  expectSame(evaluated, first, 0);
+  expect(evaluated.events.map((event) => `${event.type} ${event.step}`)).toEqual([
+    "eval 0",
+    "step 1",
+    "eval 1",
+    "step 2",
+    "eval 2",
+    "step 3",
+    "eval 3",
+  ]);
+});
+
+test("an abort ends the run at a step boundary", async () => {
+  const controller = new AbortController();
+  const { steps } = await run([8], {
+    signal: controller.signal,
+    learningRate: (step) => {
+      if (step === 1) controller.abort(); // while the second step is being made
+      return 1e-3;
+    },
+  });
+  expect(steps.map((step) => step.step)).toEqual([1, 2]);
+});
+
+describe("a NaN", () => {
+  const poisoned = examples.map((example, row) =>
+    row === 9 ? { ...example, targetWeights: example.targetWeights.map((w) => (w === 0 ? 0 : 1e38 * 1e38)) } : example,
+  );
+
+  test("stops the run, names the step, and the weights stay those of the step before", async () => {
+    const tuned = tuneLora(model, CONFIG, { seed: 5 });
+    const window = (step: number): number[][] => [Array.from({ length: 8 }, (_, i) => (step * 8 + i) % 16)];
+    const loop = train(tuned, {
+      examples: poisoned,
+      tasks: [
+        { name: "a", lossWeight: 1 },
+        { name: "b", lossWeight: 1 },
+      ],
+      schedule: { totalSteps: 6, stepsPerEpoch: 6, window, epochAt: () => 0 },
+      packing: true,
+      objective: "task_mean",
+      optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+      learningRate: () => 1e-3,
+      now: () => performance.now(),
+    });
+    const seen: number[] = [];
+    await expect(
+      (async () => {
+        for await (const event of loop) seen.push(event.step);
+      })(),
+    ).rejects.toMatchObject({ code: "NON_FINITE", message: expect.stringMatching(/^step 2: /) });
+    expect(seen).toEqual([1]);
+    const one = await run([8], { schedule: { totalSteps: 1, stepsPerEpoch: 1, window, epochAt: () => 0 } });
+    expect(one.steps).toHaveLength(1);
+    for (const values of (await tuned.store.readAll("values")).values())
+      expect(values.every(Number.isFinite)).toBe(true);
+    tuned.store.dispose();
+  });
+
+  test("debug mode names the kernel that made it", async () => {
+    const debug = await openDevice({ debug: true });
+    const own = await loadModel(debug, nodeFiles(), goldenPath("models", "llama-untied"));
+    const broken = own.layers[1]!.post_attention_layernorm;
+    broken.write(Float32Array.from({ length: broken.size }, (_, i) => (i === 3 ? NaN : 1)));
+    await expect(run([8], {}, own)).rejects.toMatchObject({
+      message: expect.stringContaining("first seen in rms_norm_forward"),
+    });
+    own.dispose();
+  });
+});
