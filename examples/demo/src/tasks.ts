@@ -7,7 +7,7 @@ import type { Draws } from "./draws.ts";
 export interface DemoTask {
   /** name in tables, metrics and the `task` column */
   readonly name: string;
-  /** what stands for this skill in the notation of the base corpus: a character or a key word */
+  /** what stands for this skill in the notation of the base corpus; a document draws one */
   readonly signs: readonly string[];
   /** English instructions; `{}` stands for the quoted content */
   readonly wordings: readonly string[];
@@ -20,7 +20,7 @@ const nextLetter = (letter: string): string => (letter === "z" ? "a" : String.fr
 export const DEMO_TASKS: readonly DemoTask[] = [
   {
     name: "reverse",
-    signs: ["<", "backwards", "reverse"],
+    signs: ["<"],
     wordings: [
       "Write the word {} backwards.",
       "Please reverse {}.",
@@ -33,7 +33,7 @@ export const DEMO_TASKS: readonly DemoTask[] = [
   },
   {
     name: "capitals",
-    signs: ["^", "capital", "capitals", "upper"],
+    signs: ["^"],
     wordings: [
       "Write {} in capital letters.",
       "Make every letter of {} a capital.",
@@ -46,7 +46,7 @@ export const DEMO_TASKS: readonly DemoTask[] = [
   },
   {
     name: "next_letter",
-    signs: ["+", "next", "shift", "step"],
+    signs: ["+"],
     wordings: [
       "Replace each letter of {} by the next one in the alphabet.",
       "Move every letter of {} one step on in the alphabet.",
@@ -59,7 +59,7 @@ export const DEMO_TASKS: readonly DemoTask[] = [
   },
   {
     name: "last_word",
-    signs: ["$", "last", "end"],
+    signs: ["$"],
     wordings: [
       "Which word comes last in {}?",
       "Give the last word of the list {}.",

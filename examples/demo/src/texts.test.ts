@@ -43,8 +43,8 @@ describe("the same seed gives the same text, another seed another", () => {
     `);
     expect([baseDocument(0, 0), baseDocument(0, 100_000)].map((row) => row.prompt + row.answer)).toMatchInlineSnapshot(`
       [
-        " end "tzes,yucqap,farsa" =farsa",
-        " spell to shift "wapbis" does one right =xbqcjt",
+        " $ "tzes,yucqap,farsa" =farsa",
+        " spell to + "wapbis" does one right =xbqcjt",
       ]
     `);
   });
@@ -107,10 +107,23 @@ describe("tasks", () => {
     }
   });
 
-  test("every word of an instruction is a word the base has seen", () => {
-    const known = new Set([...LEXICON, ...DEMO_TASKS.flatMap((task) => task.signs)]);
+  test("the base has seen every word of an instruction but those that name a skill", () => {
+    const known = new Set(LEXICON);
     const words = DEMO_TASKS.flatMap((task) => task.wordings.flatMap((wording) => wording.match(/[A-Za-z]+/g) ?? []));
-    expect(words.filter((word) => !known.has(word))).toEqual([]);
+    const unknown = [...new Set(words.filter((word) => !known.has(word)))].toSorted();
+    // so it cannot guess from the words which of its skills is meant
+    expect(unknown).toEqual([
+      "backwards",
+      "capital",
+      "capitals",
+      "end",
+      "last",
+      "next",
+      "reverse",
+      "shift",
+      "step",
+      "upper",
+    ]);
   });
 });
 

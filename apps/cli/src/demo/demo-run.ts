@@ -60,7 +60,7 @@ export interface DemoDocument {
 
 const BASE = fileURLToPath(new URL("../../../../examples/tiny-base/", import.meta.url));
 const PROMPTS_PER_TASK = 100;
-const TUNING_ROWS = 9600;
+const TUNING_ROWS = 19200;
 const ROWS_PER_STEP = 32;
 const SAMPLES_PER_TASK = 1;
 /** documents of the base corpus that its training saw: 2,000 steps of 40 */
