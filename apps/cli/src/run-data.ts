@@ -62,7 +62,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
     loadDataset(datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, tasks }));
 
   const dataset = await read(data.train, taskSettings(config));
-  checkLosses(dataset.reports);
+  checkLosses(dataset.reports, config.gates.max_lost);
   const split = splitExamples(dataset.examples, { evalSplit: data.eval_split, testSplit: data.test_split, seed });
   const held = async (
     entries: readonly ConfigEntry[] | undefined,
@@ -71,7 +71,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
   ): Promise<readonly Example[] | undefined> => {
     if (entries === undefined) return share === undefined ? undefined : part;
     const own = await read(entries);
-    checkLosses(own.reports);
+    checkLosses(own.reports, config.gates.max_lost);
     return own.examples;
   };
   const evaluation = await held(data.eval, data.eval_split, split.eval);

@@ -45,7 +45,7 @@ export async function run(
   const document = {
     samples,
     mask_report: report,
-    gates: { max_lost: { limit: 0.05, value: report.lost.share, ok: true } }, // a share beyond it has thrown
+    gates: { max_lost: { limit: loaded.config.gates.max_lost, value: report.lost.share, ok: true } }, // a share beyond it has thrown
     objective: data.objective,
     steps: totalSteps,
     steps_per_epoch: stepsPerEpoch,

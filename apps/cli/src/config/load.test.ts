@@ -267,7 +267,7 @@ describe("what this version does not have", () => {
     ["tune: {dropout: 0.1}", "tune.dropout", "0"],
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
-    ["  gates: {max_lost: 0.1}", "data.gates", undefined],
+    ["  logging: {every: 1}", "data.logging", undefined],
     ["  eval: [{path: e.jsonl, format: oasst}]", "data.eval[0].format", "auto | messages"],
   ])("%s", async (line, key, expected) => {
     const error = await failure(`${MINIMAL}${line}\n`);

@@ -33,7 +33,6 @@ export const RESERVED_KEYS: readonly string[] = [
   "compute",
   "memory_budget",
   "micro_batch_size",
-  "gates",
   "logging",
   "sample",
   "keep",

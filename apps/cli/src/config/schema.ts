@@ -94,6 +94,16 @@ export const configSchema = z.strictObject({
   train: trainSchema.prefault({}),
   eval: z.strictObject({ every: positiveInt.default(50), patience: positiveInt.nullable().default(null) }).prefault({}),
   checkpoint: z.strictObject({ every: positiveInt.default(100), keep: positiveInt.default(3) }).prefault({}),
+  gates: z
+    .strictObject({
+      max_lost: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0.05)
+        .describe("share of rows or of tokens that overlong: drop and truncate may lose"),
+    })
+    .prefault({}),
 });
 
 export type Config = z.output<typeof configSchema>;
