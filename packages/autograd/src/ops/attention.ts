@@ -51,7 +51,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   const tokens = segments.start.size;
   check({ q, k, v }, options);
   const { device } = q;
-  const spec = attentionSpec(device.facts, { headDim, group: heads / kvHeads });
+  const group = heads / kvHeads;
+  const spec = attentionSpec(device.facts, { rows: "queries", headDim, group });
   const vectors = attentionVectors(headDim);
   const params = {
     tokens,
@@ -97,7 +98,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
       dk = empty(device, k.shape);
       dv = empty(device, v.shape);
       launch(attentionBackwardKeyValue, {
-        spec: { ...spec, headsPerLane: 1 }, // one key head: it has no other to share with
+        spec: attentionSpec(device.facts, { rows: "keys", headDim, group }),
         params: backwardParams,
         reads: { ...reads, segment_end: segments.end },
         writes: { dk, dv },

@@ -11,7 +11,7 @@ import { fixedSubgroup, rowLanes } from "../lanes.ts";
 import { headElement, headVectors, loadHead } from "./head.ts";
 import { backwardKeyValueByLanes, backwardQueryByLanes, forwardByLanes, headsPerLane, MAX_LANE_DIM } from "./lanes.ts";
 import { backwardKeyValueShared, backwardQueryShared, forwardShared, SHARED_ROWS } from "./shared.ts";
-import { backwardKeyValueWide, backwardQueryWide, forwardWide } from "./wide.ts";
+import { backwardKeyValueWide, backwardQueryWide, forwardWide, tokensPerLane } from "./wide.ts";
 
 /** Largest supported head: beyond it a thread's part of a block would not fit its registers. */
 export const MAX_HEAD_DIM = 256;
@@ -22,25 +22,34 @@ type Family = "lanes" | "wide" | "shared";
 export interface AttentionSpec extends Spec {
   readonly family: Family;
   readonly headDim: number;
-  /** query heads that share a thread; 1 except in family "lanes" */
-  readonly headsPerLane: number;
+  /** rows of the block per lane: query heads in family "lanes", tokens in family "wide", 1 in "shared" */
+  readonly perLane: number;
 }
 
 /**
  * The best variant for a device.
+ * @param options.rows - what the kernel's blocks are made of
  * @param options.group - query heads per key head
  */
-export function attentionSpec(facts: DeviceFacts, options: { headDim: number; group: number }): AttentionSpec {
-  const { headDim } = options;
-  if (!fixedSubgroup(facts)) return { family: "shared", headDim, headsPerLane: 1 };
-  if (headDim > MAX_LANE_DIM) return { family: "wide", headDim, headsPerLane: 1 };
-  return { family: "lanes", headDim, headsPerLane: headsPerLane(options) };
+export function attentionSpec(
+  facts: DeviceFacts,
+  options: { rows: "queries" | "keys"; headDim: number; group: number },
+): AttentionSpec {
+  const { rows, headDim, group } = options;
+  if (!fixedSubgroup(facts)) return { family: "shared", headDim, perLane: 1 };
+  if (headDim > MAX_LANE_DIM) {
+    const outputs = rows === "keys" ? 2 : 1;
+    return { family: "wide", headDim, perLane: tokensPerLane(facts, { headDim, outputs }) };
+  }
+  return { family: "lanes", headDim, perLane: rows === "keys" ? 1 : headsPerLane({ headDim, group }) };
 }
 
 /** Workgroups: one per block of tokens and per head or group of heads. */
 function groups(tokens: number, heads: number, spec: Spec, facts: DeviceFacts): number {
-  const rows = (spec as AttentionSpec).family === "shared" ? SHARED_ROWS : rowLanes(facts);
-  return Math.ceil(tokens / rows) * heads;
+  const { family, perLane } = spec as AttentionSpec;
+  if (family === "shared") return Math.ceil(tokens / SHARED_ROWS) * heads;
+  if (family === "wide") return Math.ceil(tokens / (rowLanes(facts) * perLane)) * heads;
+  return Math.ceil(tokens / rowLanes(facts)) * (heads / perLane);
 }
 
 /** `vectors` = ceil(headDim / 4), known to the code, but kept from the compiler so that it leaves loops rolled. */
@@ -66,8 +75,7 @@ export const attentionForward: Kernel<keyof typeof SIZES, "q" | "k" | "v" | "seg
     params: SIZES,
     reads: { q: headElement, k: headElement, v: headElement, segment_start: "i32" },
     writes: { out: headElement, lse: "f32" },
-    workgroups: ({ tokens, heads }, spec, facts) =>
-      groups(tokens, heads / (spec as AttentionSpec).headsPerLane, spec, facts),
+    workgroups: ({ tokens, heads }, spec, facts) => groups(tokens, heads, spec, facts),
     wgsl: (spec, facts) =>
       ({ lanes: forwardByLanes, wide: forwardWide, shared: forwardShared })[(spec as AttentionSpec).family](
         spec,
@@ -123,8 +131,7 @@ export const attentionBackwardQuery: Kernel<
   params: BACKWARD_SIZES,
   reads: { q: headElement, k: headElement, v: headElement, dout: headElement, stats: "vec2f", segment_start: "i32" },
   writes: { dq: headElement },
-  workgroups: ({ tokens, heads }, spec, facts) =>
-    groups(tokens, heads / (spec as AttentionSpec).headsPerLane, spec, facts),
+  workgroups: ({ tokens, heads }, spec, facts) => groups(tokens, heads, spec, facts),
   wgsl: (spec, facts) =>
     ({ lanes: backwardQueryByLanes, wide: backwardQueryWide, shared: backwardQueryShared })[
       (spec as AttentionSpec).family

@@ -63,29 +63,29 @@ export function blockAndUnit(rows: number): string {
 }
 
 /**
- * WGSL for the row `at` (an i32 expression) of a block of queries: `token` (in range), `here` (not padding), and the
- * first and last key it sees, `lower` … `upper` (nothing for padding).
+ * WGSL for the row `at` (an i32 expression) of a block of queries: `own` (the row), `token` (the same in range), `here`
+ * (not padding), and the first and last key it sees, `lower` … `upper` (none for padding), all with `suffix`.
  */
-export function queryRow(at: string): string {
+export function queryRow(at: string, suffix: number | "" = ""): string {
   return `
-    let own = ${at};
-    let token = min(u32(own), p.tokens - 1u);
-    let start = select(-1, segment_start[token], u32(own) < p.tokens);
-    let here = start >= 0;
-    let lower = select(2147483647, max(start, own - p.window + 1), here);
-    let upper = select(-1, own, here);`;
+    let own${suffix} = ${at};
+    let token${suffix} = min(u32(own${suffix}), p.tokens - 1u);
+    let start${suffix} = select(-1, segment_start[token${suffix}], u32(own${suffix}) < p.tokens);
+    let here${suffix} = start${suffix} >= 0;
+    let lower${suffix} = select(2147483647, max(start${suffix}, own${suffix} - p.window + 1), here${suffix});
+    let upper${suffix} = select(-1, own${suffix}, here${suffix});`;
 }
 
 /** The same for a row of a block of keys: the queries that see it, `lower` … `upper`. */
-export function keyRow(at: string): string {
+export function keyRow(at: string, suffix: number | "" = ""): string {
   return `
-    let own = ${at};
-    let token = min(u32(own), p.tokens - 1u);
-    let end = select(-1, segment_end[token], u32(own) < p.tokens);
-    let here = end > own;
-    let lower = select(2147483647, own, here);
+    let own${suffix} = ${at};
+    let token${suffix} = min(u32(own${suffix}), p.tokens - 1u);
+    let end${suffix} = select(-1, segment_end[token${suffix}], u32(own${suffix}) < p.tokens);
+    let here${suffix} = end${suffix} > own${suffix};
+    let lower${suffix} = select(2147483647, own${suffix}, here${suffix});
     // own + window may pass the largest i32, end − own cannot
-    let upper = select(-1, own + min(end - own, p.window) - 1, here);`;
+    let upper${suffix} = select(-1, own${suffix} + min(end${suffix} - own${suffix}, p.window) - 1, here${suffix});`;
 }
 
 /** Whether token `t` (u32) is no padding, in kernels that run over queries and over keys. */

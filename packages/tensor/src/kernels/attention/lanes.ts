@@ -28,11 +28,6 @@ export function headsPerLane(options: { headDim: number; group: number }): numbe
   return [4, 2, 1].find((n) => n <= most && options.group % n === 0)!;
 }
 
-/** Queries (or keys) a workgroup of this family owns. */
-export function laneRows(facts: DeviceFacts): number {
-  return rowLanes(facts);
-}
-
 /** Dot product of two rows given vector by vector; four partial sums, for four independent chains of additions. */
 function dotRows(name: string, vectors: number, a: (v: number) => string, b: (v: number) => string): string {
   return `var ${name}_sum = ${a(0)} * ${b(0)};
@@ -65,12 +60,12 @@ function begin(spec: Spec, facts: DeviceFacts, o: { loads: readonly string[]; st
     @compute @workgroup_size(${rowLanes(facts)})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      ${blockAndUnit(laneRows(facts))}`;
+      ${blockAndUnit(rowLanes(facts))}`;
 }
 
 /** Forward: see {@link attentionForward} for bindings and parameters. */
 export function forwardByLanes(spec: Spec, facts: DeviceFacts): string {
-  const heads = Number(spec["headsPerLane"]);
+  const heads = Number(spec["perLane"]);
   const lanes = rowLanes(facts);
   const vectors = headVectors(spec);
   // keys whose scores are taken before one rescaling of the output
@@ -150,7 +145,7 @@ export function forwardByLanes(spec: Spec, facts: DeviceFacts): string {
 
 /** Backward over queries: see {@link attentionBackwardQuery}. */
 export function backwardQueryByLanes(spec: Spec, facts: DeviceFacts): string {
-  const heads = Number(spec["headsPerLane"]);
+  const heads = Number(spec["perLane"]);
   const lanes = rowLanes(facts);
   const vectors = headVectors(spec);
   return /* wgsl */ `

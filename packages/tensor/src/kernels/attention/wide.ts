@@ -1,8 +1,8 @@
-// Attention on software devices for wide heads. A workgroup is one subgroup and owns a block of as many rows as it has
-// lanes. Scores of the block against a tile of columns (as many again) are taken with lane = row, both sides coming in
-// four numbers at a time: one load instruction each, handed round by shuffles. The sums over columns then run with
-// lane = four of the head's numbers. Registers and load instructions (which software Vulkan turns into hundreds of
-// machine instructions each) stay few at any width; loops are kept rolled by bounds the compiler cannot know.
+// Attention on software devices for wide heads. A workgroup is one subgroup and owns a block of one or two rows per lane.
+// Scores of the block against a tile of columns (as many as lanes) are taken with lane = row, both sides coming in four
+// numbers at a time and the columns handed round by shuffles. The sums over columns then run with lane = four of the
+// head's numbers. Registers and load instructions (which software Vulkan turns into hundreds of machine instructions
+// each) stay few at any width; loops are kept rolled by bounds the compiler cannot know.
 
 import type { DeviceFacts } from "../../facts.ts";
 import { GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
@@ -21,13 +21,42 @@ import {
   UNSEEN,
 } from "./head.ts";
 
+/** vectors of sums that a lane can hold before they spill */
+const MOST_SUMS = 32;
+
+/**
+ * Rows of a block per lane: two share each load of the other side, while their sums fit the registers.
+ * @param options.outputs - sums per row: two in the backward over keys
+ */
+export function tokensPerLane(facts: DeviceFacts, options: { headDim: number; outputs: number }): number {
+  const sums = pieces(options, facts) * rowLanes(facts) * options.outputs;
+  return 2 * sums <= MOST_SUMS ? 2 : 1;
+}
+
 /** Vectors of a row that one lane owns in the sums. */
 function pieces(spec: Spec, facts: DeviceFacts): number {
   return Math.ceil(headVectors(spec) / rowLanes(facts));
 }
 
-function begin(spec: Spec, facts: DeviceFacts, o: { loads: readonly string[]; stores: readonly string[] }): string {
-  const lanes = rowLanes(facts);
+/** What the texts below are written from: numbers of lanes, of rows per lane, and of vectors per lane in the sums. */
+interface Shape {
+  readonly lanes: number;
+  readonly sets: number;
+  readonly parts: number;
+}
+
+function shapeOf(spec: Spec, facts: DeviceFacts): Shape {
+  return { lanes: rowLanes(facts), sets: Number(spec["perLane"]), parts: pieces(spec, facts) };
+}
+
+/** Text in front of the loops over tiles; `row` gives what is known of one row. */
+function begin(
+  spec: Spec,
+  { lanes, sets, parts }: Shape,
+  o: { loads: readonly string[]; stores: readonly string[]; heads: string; row: (at: string, set: number) => string },
+): string {
+  const all = (f: string, name: string): string =>
+    Array.from({ length: sets }, (_, a) => `${name}${a}`).reduce((x, y) => `${f}(${x}, ${y})`);
   return `
     ${o.loads.map((name) => loadHead(name, spec)).join("\n")}
     ${o.stores.map((name) => storeHead(name, spec)).join("\n")}
@@ -35,25 +64,39 @@ function begin(spec: Spec, facts: DeviceFacts, o: { loads: readonly string[]; st
     @compute @workgroup_size(${lanes})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      ${blockAndUnit(lanes)}
-      ${each(pieces(spec, facts), (c) => `let part${c} = min(lane + ${c * lanes}u, p.vectors - 1u);`)}`;
+      ${blockAndUnit(lanes * sets)}
+      if (unit >= ${o.heads}) { return; }
+      let origin = block * ${lanes * sets}u;
+      ${each(sets, (a) => o.row(`i32(origin + ${a * lanes}u + lane)`, a))}
+      let range = vec2i(subgroupMin(${all("min", "lower")}), subgroupMax(${all("max", "upper")}));
+      ${each(sets, (a) => `let row${a} = token${a} * ${o.heads} + unit;`)}
+      ${each(parts, (c) => `let part${c} = min(lane + ${c * lanes}u, p.vectors - 1u);`)}`;
 }
 
-/** `<sum>0` … : lane = row of the block, number = column of the tile: the dot products of `left` rows and `right` rows. */
-function products(lanes: number, pairs: readonly { sum: string; left: string; right: string }[]): string {
+/**
+ * `<sum><set>_<column>`: the dot products of `left` rows (of the block, lane = row) and `right` rows (of the tile, lane =
+ * column). `left` is given per set.
+ */
+function products(
+  { lanes, sets }: Shape,
+  pairs: readonly { sum: string; left: (set: number) => string; right: string }[],
+): string {
   return `
-    ${pairs.map(({ sum }) => each(lanes, (s) => `var ${sum}${s} = 0.0;`)).join("\n")}
+    ${pairs.map(({ sum }) => each(sets, (a) => each(lanes, (s) => `var ${sum}${a}_${s} = 0.0;`))).join("\n")}
     for (var d = 0u; d < p.vectors; d++) {
       ${pairs
         .map(
           ({ sum, left, right }) => `
-          let ${sum}_left = ${left};
+          ${each(sets, (a) => `let ${sum}_left${a} = ${left(a)};`)}
           let ${sum}_right = ${right};
           ${each(
             lanes,
             (s) => `{
-              let x = ${sum}_left * subgroupShuffle(${sum}_right, ${s}u);
-              ${sum}${s} += (x.x + x.y) + (x.z + x.w);
+              let x = subgroupShuffle(${sum}_right, ${s}u);
+              ${each(
+                sets,
+                (a) => `let y${a} = ${sum}_left${a} * x; ${sum}${a}_${s} += (y${a}.x + y${a}.y) + (y${a}.z + y${a}.w);`,
+              )}
             }`,
           )}`,
         )
@@ -62,18 +105,15 @@ function products(lanes: number, pairs: readonly { sum: string; left: string; ri
 }
 
 /**
- * `<to><row>_<piece> += Σ_columns weight · from`, with the weights' lanes = rows and numbers = columns; consumes the
- * weights, which move up so that one copy of the loop's body serves all columns. Columns of padding count as zero,
- * whatever memory holds: their weight is zero, but zero times NaN is not.
+ * `<to><row>_<part> += Σ_columns weight · from`, with weights named like products; consumes the weights, which move up
+ * so that one copy of the loop's body serves all columns. Columns of padding count as zero, whatever memory holds:
+ * their weight is zero, but zero times NaN is not.
  */
 function sums(
-  spec: Spec,
-  facts: DeviceFacts,
+  { lanes, sets, parts }: Shape,
   row: string,
   terms: readonly { to: string; weight: string; from: string }[],
 ): string {
-  const lanes = rowLanes(facts);
-  const n = pieces(spec, facts);
   return `
     let columns = min(${lanes}u, u32(range.y - first) + 1u);
     for (var s = 0u; s < columns; s++) {
@@ -83,15 +123,17 @@ function sums(
       ${terms
         .map(
           ({ to, weight, from }) => `{
-          ${each(n, (c) => `let x${c} = select(vec4f(), load_${from}(sum_row, part${c}), sum_kept);`)}
-          ${each(
-            lanes,
-            (r) => `{
-              let w = subgroupShuffle(${weight}0, ${r}u);
-              ${each(n, (c) => `${to}${r}_${c} += w * x${c};`)}
+          ${each(parts, (c) => `let x${c} = select(vec4f(), load_${from}(sum_row, part${c}), sum_kept);`)}
+          ${each(sets, (a) =>
+            each(
+              lanes,
+              (r) => `{
+              let w = subgroupShuffle(${weight}${a}_0, ${r}u);
+              ${each(parts, (c) => `${to}${a * lanes + r}_${c} += w * x${c};`)}
             }`,
+            ),
           )}
-          ${each(lanes - 1, (r) => `${weight}${r} = ${weight}${r + 1};`)}
+          ${each(sets, (a) => each(lanes - 1, (r) => `${weight}${a}_${r} = ${weight}${a}_${r + 1};`))}
         }`,
         )
         .join("\n")}
@@ -100,33 +142,31 @@ function sums(
 
 /** Stores the rows of the block, which move up so that the store is there once. `factor` may use the row `r`. */
 function stores(
-  spec: Spec,
-  facts: DeviceFacts,
-  o: { heads: string; head: string; outputs: readonly { from: string; to: string; factor: string }[] },
+  { lanes, sets, parts }: Shape,
+  o: { heads: string; outputs: readonly { from: string; to: string; factor: string }[] },
 ): string {
-  const lanes = rowLanes(facts);
-  const n = pieces(spec, facts);
   return `
-    let rows = min(${lanes}u, p.tokens - block * ${lanes}u);
+    let rows = min(${lanes * sets}u, p.tokens - origin);
     for (var r = 0u; r < rows; r++) {
-      let store_row = (block * ${lanes}u + r) * ${o.heads} + ${o.head};
+      let store_row = (origin + r) * ${o.heads} + unit;
       ${o.outputs
         .map(
           ({ from, to, factor }) => `
+          let ${to}_factor = ${factor};
           ${each(
-            n,
+            parts,
             (c) =>
-              `if (lane + ${c * lanes}u < p.vectors) { store_${to}(store_row, part${c}, ${from}0_${c} * ${factor}); }`,
+              `if (lane + ${c * lanes}u < p.vectors) { store_${to}(store_row, part${c}, ${from}0_${c} * ${to}_factor); }`,
           )}
-          ${each(lanes - 1, (r) => each(n, (c) => `${from}${r}_${c} = ${from}${r + 1}_${c};`))}`,
+          ${each(lanes * sets - 1, (r) => each(parts, (c) => `${from}${r}_${c} = ${from}${r + 1}_${c};`))}`,
         )
         .join("\n")}
     }`;
 }
 
-function zeros(spec: Spec, facts: DeviceFacts, names: readonly string[]): string {
+function zeros({ lanes, sets, parts }: Shape, names: readonly string[]): string {
   return names
-    .map((name) => each(rowLanes(facts), (r) => each(pieces(spec, facts), (c) => `var ${name}${r}_${c} = vec4f();`)))
+    .map((name) => each(lanes * sets, (r) => each(parts, (c) => `var ${name}${r}_${c} = vec4f();`)))
     .join("\n");
 }
 
@@ -138,126 +178,148 @@ function tileRow(row: string, kept: string): string {
     let kept = select(0u, 1u, ${kept});`;
 }
 
+/** Whether each row of the block sees each column of the tile. */
+function seen({ lanes, sets }: Shape): string {
+  return each(sets, (a) =>
+    each(lanes, (s) => `let seen${a}_${s} = first + ${s} >= lower${a} && first + ${s} <= upper${a};`),
+  );
+}
+
+const QUERIES = { heads: "p.heads", row: queryRow };
+const KEYS = { heads: "p.kv_heads", row: keyRow };
+const KEY_HEAD = "let kv_head = unit / (p.heads / p.kv_heads);";
+const KEY_OF_TOKEN = "t * p.kv_heads + kv_head";
+const QUERY_OF_TOKEN = "t * p.heads + head";
+
 /** Forward: see {@link attentionForward} for bindings and parameters. */
 export function forwardWide(spec: Spec, facts: DeviceFacts): string {
-  const lanes = rowLanes(facts);
-  const kvRow = "t * p.kv_heads + kv_head";
+  const shape = shapeOf(spec, facts);
+  const { lanes, sets, parts } = shape;
   return /* wgsl */ `
-    ${begin(spec, facts, { loads: ["q", "k", "v"], stores: ["out"] })}
-      if (unit >= p.heads) { return; }
-      let kv_head = unit / (p.heads / p.kv_heads);
-      ${queryRow(`i32(block * ${lanes}u + lane)`)}
-      let range = vec2i(subgroupMin(lower), subgroupMax(upper));
-      let row = token * p.heads + unit;
-      var max0 = -1e30;
-      var sum = 0.0;
-      ${zeros(spec, facts, ["o"])}
+    ${begin(spec, shape, { loads: ["q", "k", "v"], stores: ["out"], ...QUERIES })}
+      ${KEY_HEAD}
+      ${each(sets, (a) => `var max${a} = -1e30; var sum${a} = 0.0;`)}
+      ${zeros(shape, ["o"])}
       for (var first = range.x; first <= range.y; first += ${lanes}) {
-        ${tileRow(kvRow, QUERY_KEPT)}
-        ${products(lanes, [{ sum: "w", left: "load_q(row, d) * p.scale", right: "load_k(tile_row, d)" }])}
-        var top = max0;
+        ${tileRow(KEY_OF_TOKEN, QUERY_KEPT)}
+        ${products(shape, [{ sum: "w", left: (a) => `load_q(row${a}, d) * p.scale`, right: "load_k(tile_row, d)" }])}
+        ${seen(shape)}
         ${each(
-          lanes,
-          (s) => `
-          let seen${s} = first + ${s} >= lower && first + ${s} <= upper;
-          w${s} = select(${UNSEEN}, w${s}, seen${s});
-          top = max(top, w${s});`,
+          sets,
+          (a) => `
+          var top${a} = max${a};
+          ${each(
+            lanes,
+            (s) => `
+            w${a}_${s} = select(${UNSEEN}, w${a}_${s}, seen${a}_${s});
+            top${a} = max(top${a}, w${a}_${s});`,
+          )}
+          let shrink${a} = exp2(max${a} - top${a});
+          max${a} = top${a};
+          sum${a} *= shrink${a};
+          ${each(
+            lanes,
+            (s) => `
+            w${a}_${s} = select(0.0, exp2(w${a}_${s} - top${a}), seen${a}_${s});
+            sum${a} += w${a}_${s};`,
+          )}
+          ${each(
+            lanes,
+            (r) => `{
+              let x = subgroupShuffle(shrink${a}, ${r}u);
+              ${each(parts, (c) => `o${a * lanes + r}_${c} *= x;`)}
+            }`,
+          )}`,
         )}
-        let shrink = exp2(max0 - top);
-        max0 = top;
-        sum *= shrink;
-        ${each(
-          lanes,
-          (s) => `
-          w${s} = select(0.0, exp2(w${s} - top), seen${s});
-          sum += w${s};`,
-        )}
-        ${each(
-          lanes,
-          (r) => `{
-            let x = subgroupShuffle(shrink, ${r}u);
-            ${each(pieces(spec, facts), (c) => `o${r}_${c} *= x;`)}
-          }`,
-        )}
-        ${sums(spec, facts, kvRow, [{ to: "o", weight: "w", from: "v" }])}
+        ${sums(shape, KEY_OF_TOKEN, [{ to: "o", weight: "w", from: "v" }])}
       }
-      let norm = select(0.0, 1.0 / sum, here);
-      ${stores(spec, facts, { heads: "p.heads", head: "unit", outputs: [{ from: "o", to: "out", factor: "subgroupShuffle(norm, r)" }] })}
-      if (u32(own) < p.tokens) { lse[row] = select(0.0, max0 + log2(sum), here); }
+      ${each(
+        sets,
+        (a) => `
+        var norm${a} = select(0.0, 1.0 / sum${a}, here${a});
+        if (u32(own${a}) < p.tokens) { lse[row${a}] = select(0.0, max${a} + log2(sum${a}), here${a}); }`,
+      )}
+      ${stores(shape, {
+        heads: "p.heads",
+        outputs: [
+          {
+            from: "o",
+            to: "out",
+            factor:
+              sets === 1
+                ? "subgroupShuffle(norm0, r)"
+                : `subgroupShuffle(select(norm0, norm1, r >= ${lanes}u), r % ${lanes}u)`,
+          },
+        ],
+      })}
     }`;
 }
 
 /** Backward over queries: see {@link attentionBackwardQuery}. */
 export function backwardQueryWide(spec: Spec, facts: DeviceFacts): string {
-  const lanes = rowLanes(facts);
-  const kvRow = "t * p.kv_heads + kv_head";
+  const shape = shapeOf(spec, facts);
+  const { lanes, sets } = shape;
   return /* wgsl */ `
-    ${begin(spec, facts, { loads: ["q", "k", "v", "dout"], stores: ["dq"] })}
-      if (unit >= p.heads) { return; }
-      let kv_head = unit / (p.heads / p.kv_heads);
-      ${queryRow(`i32(block * ${lanes}u + lane)`)}
-      let range = vec2i(subgroupMin(lower), subgroupMax(upper));
-      let row = token * p.heads + unit;
-      let stat = stats[row];
-      ${zeros(spec, facts, ["dq"])}
+    ${begin(spec, shape, { loads: ["q", "k", "v", "dout"], stores: ["dq"], ...QUERIES })}
+      ${KEY_HEAD}
+      ${each(sets, (a) => `let stat${a} = stats[row${a}];`)}
+      ${zeros(shape, ["dq"])}
       for (var first = range.x; first <= range.y; first += ${lanes}) {
-        ${tileRow(kvRow, QUERY_KEPT)}
-        ${products(lanes, [
-          { sum: "w", left: "load_q(row, d) * p.scale", right: "load_k(tile_row, d)" },
-          { sum: "dw", left: "load_dout(row, d)", right: "load_v(tile_row, d)" },
+        ${tileRow(KEY_OF_TOKEN, QUERY_KEPT)}
+        ${products(shape, [
+          { sum: "w", left: (a) => `load_q(row${a}, d) * p.scale`, right: "load_k(tile_row, d)" },
+          { sum: "dw", left: (a) => `load_dout(row${a}, d)`, right: "load_v(tile_row, d)" },
         ])}
-        ${each(
-          lanes,
-          (s) => `
-          let seen${s} = first + ${s} >= lower && first + ${s} <= upper;
-          dw${s} = select(0.0, exp2(w${s} - stat.x) * (dw${s} - stat.y), seen${s});`,
+        ${seen(shape)}
+        ${each(sets, (a) =>
+          each(
+            lanes,
+            (s) =>
+              `dw${a}_${s} = select(0.0, exp2(w${a}_${s} - stat${a}.x) * (dw${a}_${s} - stat${a}.y), seen${a}_${s});`,
+          ),
         )}
-        ${sums(spec, facts, kvRow, [{ to: "dq", weight: "dw", from: "k" }])}
+        ${sums(shape, KEY_OF_TOKEN, [{ to: "dq", weight: "dw", from: "k" }])}
       }
-      ${stores(spec, facts, {
-        heads: "p.heads",
-        head: "unit",
-        outputs: [{ from: "dq", to: "dq", factor: "p.gradient_scale" }],
-      })}
+      ${stores(shape, { heads: "p.heads", outputs: [{ from: "dq", to: "dq", factor: "p.gradient_scale" }] })}
     }`;
 }
 
 /** Backward over keys: see {@link attentionBackwardKeyValue}. */
 export function backwardKeyValueWide(spec: Spec, facts: DeviceFacts): string {
-  const lanes = rowLanes(facts);
+  const shape = shapeOf(spec, facts);
+  const { lanes, sets } = shape;
   return /* wgsl */ `
-    ${begin(spec, facts, { loads: ["q", "k", "v", "dout"], stores: ["dk", "dv"] })}
-      if (unit >= p.kv_heads) { return; }
-      ${keyRow(`i32(block * ${lanes}u + lane)`)}
-      let range = vec2i(subgroupMin(lower), subgroupMax(upper));
-      let row = token * p.kv_heads + unit;
-      ${zeros(spec, facts, ["dk", "dv"])}
+    ${begin(spec, shape, { loads: ["q", "k", "v", "dout"], stores: ["dk", "dv"], ...KEYS })}
+      ${zeros(shape, ["dk", "dv"])}
       let group_heads = p.heads / p.kv_heads;
       for (var head = unit * group_heads; head < (unit + 1u) * group_heads; head++) {
         for (var first = range.x; first <= range.y; first += ${lanes}) {
-          ${tileRow("t * p.heads + head", KEY_KEPT)}
+          ${tileRow(QUERY_OF_TOKEN, KEY_KEPT)}
           let tile_stats = stats[tile_row];
-          ${products(lanes, [
-            { sum: "w", left: "load_k(row, d) * p.scale", right: "load_q(tile_row, d)" },
-            { sum: "dw", left: "load_v(row, d)", right: "load_dout(tile_row, d)" },
+          ${products(shape, [
+            { sum: "w", left: (a) => `load_k(row${a}, d) * p.scale`, right: "load_q(tile_row, d)" },
+            { sum: "dw", left: (a) => `load_v(row${a}, d)`, right: "load_dout(tile_row, d)" },
           ])}
+          ${seen(shape)}
           ${each(
             lanes,
             (s) => `
-            let seen${s} = first + ${s} >= lower && first + ${s} <= upper;
             let stat${s} = subgroupShuffle(tile_stats, ${s}u);
-            w${s} = select(0.0, exp2(w${s} - stat${s}.x), seen${s});
-            dw${s} = select(0.0, w${s} * (dw${s} - stat${s}.y), seen${s});`,
+            ${each(
+              sets,
+              (a) => `
+              w${a}_${s} = select(0.0, exp2(w${a}_${s} - stat${s}.x), seen${a}_${s});
+              dw${a}_${s} = select(0.0, w${a}_${s} * (dw${a}_${s} - stat${s}.y), seen${a}_${s});`,
+            )}`,
           )}
-          ${sums(spec, facts, "t * p.heads + head", [
+          ${sums(shape, QUERY_OF_TOKEN, [
             { to: "dv", weight: "w", from: "dout" },
             { to: "dk", weight: "dw", from: "q" },
           ])}
         }
       }
-      ${stores(spec, facts, {
+      ${stores(shape, {
         heads: "p.kv_heads",
-        head: "unit",
         outputs: [
           { from: "dk", to: "dk", factor: "p.gradient_scale" },
           { from: "dv", to: "dv", factor: "1.0" },
