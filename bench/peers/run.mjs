@@ -56,7 +56,10 @@ const header = {
   peer_flags: options["default-flags"] ? "" : flags.join(" "),
   shader_cache: !options.cold,
 };
-const file = join(ROOT, "bench", "results", `peers-${slug(adapter)}${options.cold ? "-cold" : ""}.jsonl`);
+const kind = [slug(adapter), options.cold && "cold", options["default-flags"] && "default-flags"]
+  .filter(Boolean)
+  .join("-");
+const file = join(ROOT, "bench", "results", `peers-${kind}.jsonl`);
 mkdirSync(join(ROOT, "bench", "results"), { recursive: true });
 writeFileSync(file, [header, ...results].map((row) => `${JSON.stringify(row)}\n`).join(""));
 console.log(`${adapter}, Node ${process.version}, shader cache ${options.cold ? "off" : "on"}\n`);
