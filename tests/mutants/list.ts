@@ -313,10 +313,10 @@ export const mutants: readonly Mutant[] = [
     tests: ["tests/goldens/generation.test.ts"],
   },
   {
-    name: "decoding forgets the window",
-    file: "packages/models/src/kv-cache.ts",
-    find: "window: config.windows[layer] ?? 0",
-    replace: "window: 0",
+    name: "attention is not told of the sliding window",
+    file: "packages/models/src/decoder.ts",
+    find: "...(window === undefined ? {} : { window })",
+    replace: "",
     tests: ["tests/goldens/generation.test.ts"],
   },
   {

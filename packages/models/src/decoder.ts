@@ -62,15 +62,17 @@ export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 export function forward(model: Model, tokens: TokenInputs, options: { adapter?: Adapter | undefined } = {}): Tensor {
   const { config } = model;
   return decode(model, tokens, options.adapter, (layer, q, k, v) =>
-    attention(q, k, v, {
-      segments: tokens.segments,
-      heads: config.heads,
-      kvHeads: config.kvHeads,
-      headDim: config.headDim,
-      scale: config.headDim ** -0.5,
-      ...(config.windows[layer] === undefined ? {} : { window: config.windows[layer] }),
-    }),
+    attention(q, k, v, { segments: tokens.segments, ...attentionShape(config, layer) }),
   );
+}
+
+/** What every attention of a layer is told about its heads. */
+export function attentionShape(
+  { heads, kvHeads, headDim, windows }: ModelConfig,
+  layer: number,
+): { heads: number; kvHeads: number; headDim: number; scale: number; window?: number } {
+  const window = windows[layer];
+  return { heads, kvHeads, headDim, scale: headDim ** -0.5, ...(window === undefined ? {} : { window }) };
 }
 
 /** The decoder around any way to attend. */

@@ -6,7 +6,7 @@ import type { LayerCache } from "@tunesmith/autograd";
 import { empty, gatherRows, launch, matmul, record, state } from "@tunesmith/tensor";
 import type { Inputs, Program, Tensor } from "@tunesmith/tensor";
 import { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
-import { decode } from "./decoder.ts";
+import { attentionShape, decode } from "./decoder.ts";
 import type { Adapter, Attend, Model } from "./decoder.ts";
 
 /** Keys and values of every layer for a number of rows, and the programs that fill and use them. */
@@ -95,11 +95,7 @@ export class KeyValueCache {
         storeKeysValues(k, v, this.#layers[layer]!, slots);
         return attention(q, k, v, {
           segments: sequence.segments,
-          heads: config.heads,
-          kvHeads: config.kvHeads,
-          headDim: config.headDim,
-          scale: config.headDim ** -0.5,
-          ...(config.windows[layer] === undefined ? {} : { window: config.windows[layer] }),
+          ...attentionShape(config, layer),
         });
       };
       const hidden = decode(this.#model, sequence, this.#adapter, attend);
@@ -125,11 +121,7 @@ export class KeyValueCache {
         storeKeysValues(k, v, cache, slots);
         return cachedAttention(q, cache, {
           lengths,
-          heads: config.heads,
-          kvHeads: config.kvHeads,
-          headDim: config.headDim,
-          scale: config.headDim ** -0.5,
-          ...(config.windows[layer] === undefined ? {} : { window: config.windows[layer] }),
+          ...attentionShape(config, layer),
         });
       };
       const hidden = decode(this.#model, { ids: of("ids"), positions: of("positions") }, this.#adapter, attend);
