@@ -34,6 +34,8 @@ export interface LaunchArgs<P extends string, R extends string, W extends string
    * otherwise: work whose amount varies from step to step, in a program that does not.
    */
   readonly indirect?: Indirect | undefined;
+  /** a later launch writes the rest of the outputs: until then debug mode does not scan them */
+  readonly unfinished?: boolean;
 }
 
 /**
@@ -76,7 +78,7 @@ export function launch<P extends string, R extends string, W extends string, U e
   };
   if (device.recorder) device.recorder.launches.push(record);
   else device.eager.run(record);
-  if (device.finite && !FiniteCheck.isScan(erased))
+  if (device.finite && !args.unfinished && !FiniteCheck.isScan(erased))
     device.finite.after(
       variant.label,
       new Map(Object.entries<Tensor>({ ...args.writes, ...args.updates })),

@@ -96,6 +96,7 @@ export function matmul(args: MatmulArgs): void {
       scale: args.scale ?? 1,
       accumulate: part.accumulate,
       indirect: args.indirect,
+      unfinished: layout === "nt" && i + 1 < b.shards.length,
     });
   }
   if (args.plus && !joined)
@@ -125,6 +126,8 @@ interface Product {
   readonly scale: number;
   readonly accumulate: boolean;
   readonly indirect: Indirect | undefined;
+  /** further shards write other columns of out */
+  readonly unfinished: boolean;
 }
 
 /** Launches one product; says whether `plus` joined it. */
@@ -191,6 +194,7 @@ function multiply(facts: DeviceFacts, product: Product): boolean {
     },
     updates: { out: destination },
     indirect: product.indirect,
+    unfinished: product.unfinished && slices === 1,
   });
   if (slices === 1) return joined;
   launch(addSlices, {
@@ -206,6 +210,7 @@ function multiply(facts: DeviceFacts, product: Product): boolean {
     reads: { partial: destination, bias: bias ?? a.tensor },
     updates: { out },
     indirect: product.indirect,
+    unfinished: product.unfinished,
   });
   destination.dispose();
   return joined;
