@@ -3,7 +3,7 @@
 
 import { TunesmithError } from "@tunesmith/core";
 import { Device } from "@tunesmith/tensor";
-import { create, globals } from "webgpu";
+import { create } from "webgpu";
 import { settled } from "./settled.ts";
 
 /** Codes of failures to open a GPU. */
@@ -52,7 +52,6 @@ export function dawnFlags(options: Pick<OpenOptions, "device" | "debug" | "valid
  */
 export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   process.env["XDG_RUNTIME_DIR"] ??= process.env["TMPDIR"] ?? "/tmp";
-  Object.assign(globalThis, globals); // GPUBufferUsage and friends, which Dawn's own code expects to find
   const gpu = create(dawnFlags(options));
   const adapter = await gpu.requestAdapter({
     featureLevel: "core",
