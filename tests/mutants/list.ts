@@ -469,15 +469,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: "attention ignores its window",
     file: "packages/tensor/src/kernels/attention/head.ts",
-    find: "max(start, own - p.window + 1)",
-    replace: "start",
+    find: "max(start${suffix}, own${suffix} - p.window + 1)",
+    replace: "start${suffix}",
     tests: ["packages/autograd/src/ops/attention.test.ts"],
   },
   {
     name: "attention's keys ignore the window in the backward",
     file: "packages/tensor/src/kernels/attention/head.ts",
-    find: "min(end - own, p.window)",
-    replace: "end - own",
+    find: "min(end${suffix} - own${suffix}, p.window)",
+    replace: "end${suffix} - own${suffix}",
     tests: ["packages/autograd/src/ops/attention.test.ts"],
   },
   {
@@ -518,15 +518,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: "attention looks into the neighbour's segment",
     file: "packages/tensor/src/kernels/attention/head.ts",
-    find: "max(start, own - p.window + 1)",
-    replace: "max(0, own - p.window + 1)",
+    find: "max(start${suffix}, own${suffix} - p.window + 1)",
+    replace: "max(0, own${suffix} - p.window + 1)",
     tests: ["tests/goldens/models.test.ts"],
   },
   {
     name: "the sliding window sees one key more",
     file: "packages/tensor/src/kernels/attention/head.ts",
-    find: "own - p.window + 1)",
-    replace: "own - p.window)",
+    find: "own${suffix} - p.window + 1)",
+    replace: "own${suffix} - p.window)",
     tests: ["tests/goldens/models.test.ts"],
   },
 ];
