@@ -5,7 +5,7 @@ import type { Model } from "@tunesmith/models";
 import { loraShapes } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { train, tuneLora } from "@tunesmith/sft";
-import type { StepEvent, TrainEvent, TrainOptions } from "@tunesmith/sft";
+import type { StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device } from "@tunesmith/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "./support/device.ts";
@@ -157,33 +157,38 @@ describe("a NaN", () => {
   );
 
   test("stops the run, names the step, and the weights stay those of the step before", async () => {
-    const tuned = tuneLora(model, CONFIG, { seed: 5 });
     const window = (step: number): number[][] => [Array.from({ length: 8 }, (_, i) => (step * 8 + i) % 16)];
-    const loop = train(tuned, {
-      examples: poisoned,
-      tasks: [
-        { name: "a", lossWeight: 1 },
-        { name: "b", lossWeight: 1 },
-      ],
-      schedule: { totalSteps: 6, stepsPerEpoch: 6, window, epochAt: () => 0 },
-      packing: true,
-      objective: "task_mean",
-      optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
-      learningRate: () => 1e-3,
-      now: () => performance.now(),
-    });
+    const attempt = (rows: typeof examples, totalSteps: number): [Tuning, AsyncGenerator<TrainEvent>] => {
+      const tuned = tuneLora(model, CONFIG, { seed: 5 });
+      const loop = train(tuned, {
+        examples: rows,
+        tasks: [
+          { name: "a", lossWeight: 1 },
+          { name: "b", lossWeight: 1 },
+        ],
+        schedule: { totalSteps, stepsPerEpoch: totalSteps, window, epochAt: () => 0 },
+        packing: true,
+        objective: "task_mean",
+        optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+        learningRate: () => 1e-3,
+        now: () => performance.now(),
+      });
+      return [tuned, loop];
+    };
     const seen: number[] = [];
+    const [stopped, failing] = attempt(poisoned, 6); // row 9 comes in the second step
     await expect(
       (async () => {
-        for await (const event of loop) seen.push(event.step);
+        for await (const event of failing) seen.push(event.step);
       })(),
     ).rejects.toMatchObject({ code: "NON_FINITE", message: expect.stringMatching(/^step 2: /) });
     expect(seen).toEqual([1]);
-    const one = await run([8], { schedule: { totalSteps: 1, stepsPerEpoch: 1, window, epochAt: () => 0 } });
-    expect(one.steps).toHaveLength(1);
-    for (const values of (await tuned.store.readAll("values")).values())
-      expect(values.every(Number.isFinite)).toBe(true);
-    tuned.store.dispose();
+
+    const [healthy, single] = attempt(examples, 1);
+    for await (const event of single) expect(event.step).toBe(1);
+    expect(await stopped.store.readAll("values")).toEqual(await healthy.store.readAll("values"));
+    stopped.store.dispose();
+    healthy.store.dispose();
   });
 
   test("debug mode names the kernel that made it", async () => {

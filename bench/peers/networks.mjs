@@ -13,7 +13,7 @@ import {
   trainable,
 } from "@tunesmith/autograd";
 import { ADAMW_SCALARS, adamwScalars, adamwStep, ParameterStore } from "@tunesmith/optim";
-import { empty, fill, launch, record } from "@tunesmith/tensor";
+import { record } from "@tunesmith/tensor";
 import { ADAM, MLP, mlpData, mlpParameters, TRANSFORMER, transformerData, transformerParameters } from "./problem.mjs";
 
 /** @import { Device, Program, Tensor, TensorData } from "@tunesmith/tensor" */
@@ -59,9 +59,7 @@ function network(device, { parameters, data, lr, steps }, loss) {
         (name) => store.parameter(name).values,
         (name) => /** @type {Tensor} */ (inputs.get(name)),
       );
-      const one = empty(device, [1]);
-      launch(fill, { params: { n: 1, value: 1 }, reads: {}, writes: { out: one } });
-      backward(value, one);
+      backward(value);
       adamwStep(store, input("scalars", [ADAMW_SCALARS], "f32"), ADAM);
       return { loss: value };
     });

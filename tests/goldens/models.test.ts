@@ -6,8 +6,8 @@ import type { Model } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
 import type { ParameterStore } from "@tunesmith/optim";
 import { storeForModel } from "@tunesmith/sft";
-import { empty, fill, launch, matmul, record } from "@tunesmith/tensor";
-import type { Device, Tensor, TensorData } from "@tunesmith/tensor";
+import { empty, matmul, record } from "@tunesmith/tensor";
+import type { Device, TensorData } from "@tunesmith/tensor";
 import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "../support/device.ts";
@@ -43,7 +43,7 @@ async function run(
       weights: inputs.input("weights", [TOKENS], "f32"),
       rows: inputs.input("rows", [TOKENS], "i32"),
     });
-    if (store) backward(loss, one(device));
+    if (store) backward(loss);
     return { logits, losses, loss };
   });
   const targets = new Int32Array(TOKENS).fill(-100);
@@ -56,12 +56,6 @@ async function run(
   const out = await program.replay({ ...tokenValues(batch, TOKENS, limits), targets, rows, weights }).read();
   program.dispose();
   return { logits: out["logits"] as Float32Array, losses: out["losses"] as Float32Array, loss: out["loss"]![0]! };
-}
-
-function one(device: Device): Tensor {
-  const out = empty(device, [1]);
-  launch(fill, { params: { n: 1, value: 1 }, reads: {}, writes: { out } });
-  return out;
 }
 
 /** log-softmax of every row at the next token's id, in float64 */

@@ -3,6 +3,7 @@
 
 import { accumulate, addScaled, empty, launch, ShapeError } from "@tunesmith/tensor";
 import type { Tensor } from "@tunesmith/tensor";
+import { filled } from "./ops/filled.ts";
 
 /**
  * What backward should do for one input: nothing (frozen), return its gradient, or, where a tensor is given, either
@@ -59,8 +60,11 @@ export function differentiable(
   for (const output of op.outputs) nodes.set(output, node);
 }
 
-/** Runs backward from `output` and adds every leaf's gradient to the tensor it was marked with. */
-export function backward(output: Tensor, dOutput: Tensor): void {
+/**
+ * Runs backward from `output` and adds every leaf's gradient to the tensor it was marked with.
+ * @param dOutput - gradient of what is minimised with respect to `output`; ones if `output` is the loss itself
+ */
+export function backward(output: Tensor, dOutput: Tensor = filled(output.device, output.shape, 1)): void {
   sweep(output, dOutput, (leaf, gradient) => {
     const into = leaves.get(leaf)?.into;
     if (into)

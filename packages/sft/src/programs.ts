@@ -6,8 +6,8 @@ import type { Batch } from "@tunesmith/data";
 import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/models";
 import { ADAMW_SCALARS, adamwScalars, adamwStep } from "@tunesmith/optim";
 import type { AdamwOptions } from "@tunesmith/optim";
-import { empty, fill, launch, record } from "@tunesmith/tensor";
-import type { Device, Pending, Program, Tensor } from "@tunesmith/tensor";
+import { record } from "@tunesmith/tensor";
+import type { Pending, Program } from "@tunesmith/tensor";
 import { declareTargets, targetValues } from "./targets.ts";
 import type { Tuning } from "./tuning.ts";
 
@@ -63,16 +63,9 @@ function recordMicroBatch({ model, adapter }: Tuning, tokens: number): Program {
   return record(model.device, `micro-batch of ${tokens} tokens`, (inputs) => {
     const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
     const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, declareTargets(inputs, tokens));
-    backward(loss, one(model.device));
+    backward(loss);
     return { losses };
   });
-}
-
-/** The gradient of the loss with respect to itself. */
-function one(device: Device): Tensor {
-  const out = empty(device, [1]);
-  launch(fill, { params: { n: 1, value: 1 }, reads: {}, writes: { out } });
-  return out;
 }
 
 /** A pending output as a promise whose failure is not "unhandled" while earlier ones are still awaited. */
