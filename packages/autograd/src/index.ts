@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { backward, differentiable, gradients, isTracked, trainable } from "./tape.ts";
+export { backward, differentiable, gradients, isTracked, recompute, trainable } from "./tape.ts";
 export type { Backward, Want } from "./tape.ts";
 export { linear } from "./ops/linear.ts";
 export type { LinearOptions, LowRank } from "./ops/linear.ts";

@@ -1,8 +1,8 @@
 // Reverse mode as closures on tensors: an op that depends on something trainable leaves a node behind that knows how
 // to turn the gradients of its outputs into those of its inputs. Works the same eagerly and while recording.
 
-import { accumulate, addScaled, empty, launch, ShapeError } from "@tunesmith/tensor";
-import type { Tensor } from "@tunesmith/tensor";
+import { accumulate, addScaled, empty, launch, scopeSync, ShapeError, Tensor } from "@tunesmith/tensor";
+import type { Device } from "@tunesmith/tensor";
 import { filled } from "./ops/filled.ts";
 
 /**
@@ -24,9 +24,19 @@ interface Node {
   readonly backward: Backward;
 }
 
-const nodes = new WeakMap<Tensor, Node>();
+/** Stands for a stretch of the forward pass that left no nodes: running it again leaves them. */
+interface Stretch {
+  readonly order: number;
+  readonly device: Device;
+  readonly outputs: readonly Tensor[];
+  readonly again: () => readonly Tensor[];
+}
+
+const nodes = new WeakMap<Tensor, Node | Stretch>();
 const leaves = new WeakMap<Tensor, { readonly into: Tensor | undefined }>();
 let nextOrder = 0;
+/** while the tape is paused: tensors made since that a gradient will flow through */
+let paused: Set<Tensor> | undefined;
 
 /**
  * Marks a tensor as trainable: ops on it are recorded on the tape.
@@ -47,7 +57,7 @@ export function trainable(tensor: Tensor, into?: Tensor): Tensor {
 
 /** True if a gradient can flow to or through this tensor. */
 export function isTracked(tensor: Tensor): boolean {
-  return nodes.has(tensor) || leaves.has(tensor);
+  return nodes.has(tensor) || leaves.has(tensor) || paused?.has(tensor) === true;
 }
 
 /** Registers the backward rule of an op. Where no input is tracked nothing is kept: frozen branches cost nothing. */
@@ -56,8 +66,39 @@ export function differentiable(
   backward: Backward,
 ): void {
   if (!op.inputs.some(isTracked)) return;
+  if (paused) {
+    for (const output of op.outputs) paused.add(output);
+    return;
+  }
   const node = { order: nextOrder++, inputs: op.inputs, outputs: op.outputs, backward };
   for (const output of op.outputs) nodes.set(output, node);
+}
+
+/**
+ * Activation checkpointing: runs `body` without saving anything for backward, and runs it again when its gradient is
+ * asked for. Values and gradients are the same bits either way: random numbers come from counters, and sums keep their
+ * order.
+ *
+ * @param body - a pure function of tensors it closes over and of nothing that changes; runs twice
+ * @returns what `body` returns; everything else it made is freed at once (eagerly) or dies there (recorded)
+ * @see Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", https://arxiv.org/abs/1604.06174
+ */
+export function recompute<T extends Tensor | readonly Tensor[]>(device: Device, body: () => T): T {
+  if (paused) return body(); // inside another one, which runs all of it again
+  const list = (result: T): readonly Tensor[] => (result instanceof Tensor ? [result] : result);
+  const touched = new Set<Tensor>();
+  let result: T;
+  paused = touched;
+  try {
+    result = scopeSync(device, body);
+  } finally {
+    paused = undefined;
+  }
+  const made = list(result).map((output) => touched.has(output));
+  const outputs = list(result).filter((_, i) => made[i]);
+  const stretch = { order: nextOrder++, device, outputs, again: () => list(body()).filter((_, i) => made[i]) };
+  for (const output of outputs) nodes.set(output, stretch);
+  return result;
 }
 
 /**
@@ -73,6 +114,7 @@ export function backward(output: Tensor, dOutput: Tensor = filled(output.device,
         reads: { x: gradient },
         updates: { sum: into },
       });
+    return undefined;
   });
 }
 
@@ -81,17 +123,22 @@ export function gradients(output: Tensor, dOutput: Tensor, wrt: readonly Tensor[
   const found = new Map<Tensor, Tensor>();
   sweep(output, dOutput, (leaf, gradient) => {
     const before = found.get(leaf);
-    found.set(leaf, before ? add(before, gradient) : gradient);
+    const sum = before ? add(before, gradient) : gradient;
+    found.set(leaf, sum);
+    return sum;
   });
   return wrt.map((tensor) => found.get(tensor));
 }
 
-function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient: Tensor) => void): void {
+/** @param atLeaf - takes a leaf's gradient; returns what of it must outlive the sweep */
+function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient: Tensor) => Tensor | undefined): void {
   const pending = new Map<Tensor, Tensor>();
-  const ready = new Map<number, Node>();
+  const ready = new Map<number, Node | Stretch>();
+  const kept: Tensor[] = [];
   const give = (tensor: Tensor, gradient: Tensor): void => {
     if (leaves.has(tensor)) {
-      atLeaf(tensor, gradient);
+      const keep = atLeaf(tensor, gradient);
+      if (keep) kept.push(keep);
       return;
     }
     const node = nodes.get(tensor);
@@ -100,20 +147,40 @@ function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient:
     pending.set(tensor, before ? add(before, gradient) : gradient);
     ready.set(node.order, node);
   };
-  give(output, dOutput);
-  while (ready.size > 0) {
-    // the youngest node first: all users of its outputs have run
-    const order = Math.max(...ready.keys());
-    const node = ready.get(order)!;
-    ready.delete(order);
-    const dOutputs = node.outputs.map((t) => pending.get(t));
-    for (const t of node.outputs) pending.delete(t);
-    const wants = node.inputs.map((t): Want => leaves.get(t)?.into ?? isTracked(t));
-    const dInputs = node.backward(dOutputs, wants);
-    for (const [i, gradient] of dInputs.entries()) {
-      if (gradient && wants[i] !== false) give(node.inputs[i]!, gradient);
+  /** Runs all nodes that are no older than `oldest`. */
+  const drain = (oldest: number): void => {
+    while (ready.size > 0) {
+      // the youngest node first: all users of its outputs have run
+      const order = Math.max(...ready.keys());
+      if (order < oldest) return;
+      const node = ready.get(order)!;
+      ready.delete(order);
+      const dOutputs = node.outputs.map((t) => pending.get(t));
+      for (const t of node.outputs) pending.delete(t);
+      if ("again" in node) unfold(node, dOutputs);
+      else {
+        const wants = node.inputs.map((t): Want => leaves.get(t)?.into ?? isTracked(t));
+        const dInputs = node.backward(dOutputs, wants);
+        for (const [i, gradient] of dInputs.entries()) {
+          if (gradient && wants[i] !== false) give(node.inputs[i]!, gradient);
+        }
+      }
     }
-  }
+  };
+  /** Runs a stretch again and then back: its new nodes are younger than all others, so they come first by themselves. */
+  const unfold = (stretch: Stretch, dOutputs: readonly (Tensor | undefined)[]): void => {
+    scopeSync(stretch.device, () => {
+      const oldest = nextOrder;
+      for (const [i, tensor] of stretch.again().entries()) {
+        const gradient = dOutputs[i];
+        if (gradient) give(tensor, gradient);
+      }
+      drain(oldest);
+      return [...pending.values(), ...kept];
+    });
+  };
+  give(output, dOutput);
+  drain(0);
 }
 
 /** a + b, untracked: the sum of two gradients. */

@@ -1,7 +1,7 @@
 // The decoder that Llama, Mistral, Qwen2 and Qwen3 share. They differ in biases, per-head norms and windows, which
 // the config says; fields are named as in the checkpoint.
 
-import { add, attention, embedding, linear, rmsNorm, rope, swiglu } from "@tunesmith/autograd";
+import { add, attention, embedding, linear, recompute, rmsNorm, rope, swiglu } from "@tunesmith/autograd";
 import type { LowRank } from "@tunesmith/autograd";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
 import type { TokenInputs } from "./batch.ts";
@@ -50,6 +50,9 @@ export interface Adapter {
   at(path: string): LowRank | undefined;
 }
 
+/** What is saved for backward: everything (`none`), or the input of each layer, which then runs twice. */
+export type Recompute = "none" | "layer";
+
 /** What attention sees of one layer's keys and values; a generator puts its cache here. */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
@@ -59,11 +62,15 @@ export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
  * @param tokens - one flat sequence of T tokens
  * @returns hidden states after the final norm, `[T, hidden]` f32; rows of padding tokens mean nothing
  */
-export function forward(model: Model, tokens: TokenInputs, options: { adapter?: Adapter | undefined } = {}): Tensor {
+export function forward(
+  model: Model,
+  tokens: TokenInputs,
+  options: { adapter?: Adapter | undefined; recompute?: Recompute | undefined } = {},
+): Tensor {
   const { config } = model;
-  return decode(model, tokens, options.adapter, (layer, q, k, v) =>
-    attention(q, k, v, { segments: tokens.segments, ...attentionShape(config, layer) }),
-  );
+  const attend: Attend = (layer, q, k, v) =>
+    attention(q, k, v, { segments: tokens.segments, ...attentionShape(config, layer) });
+  return decode(model, tokens, options.adapter, attend, options.recompute);
 }
 
 /** What every attention of a layer is told about its heads. */
@@ -81,8 +88,9 @@ export function decode(
   tokens: Pick<TokenInputs, "ids" | "positions">,
   adapter: Adapter | undefined,
   attend: Attend,
+  mode: Recompute = "none",
 ): Tensor {
-  const { config } = model;
+  const { config, device } = model;
   const eps = config.rmsNormEps;
   const project = (x: Tensor, { path, weight, bias }: Linear): Tensor =>
     linear(x, weight, { ...(bias ? { bias } : {}), lowRank: adapter?.at(path) });
@@ -92,16 +100,22 @@ export function decode(
   const headNorm = (x: Tensor, weight: Tensor | undefined, heads: number): Tensor =>
     weight ? rmsNorm(x, weight, { eps, groups: heads }) : x;
 
-  let x = embedding(model.embed_tokens, tokens.ids);
-  for (const [i, layer] of model.layers.entries()) {
+  const through = (x: Tensor, layer: DecoderLayer, i: number): Tensor => {
     const { self_attn, mlp } = layer;
     const h = rmsNorm(x, layer.input_layernorm, { eps });
     const q = rotate(headNorm(project(h, self_attn.q_proj), self_attn.q_norm, config.heads), config.heads);
     const k = rotate(headNorm(project(h, self_attn.k_proj), self_attn.k_norm, config.kvHeads), config.kvHeads);
     const v = project(h, self_attn.v_proj);
-    x = add(x, project(attend(i, q, k, v), self_attn.o_proj));
-    const m = rmsNorm(x, layer.post_attention_layernorm, { eps });
-    x = add(x, project(swiglu(project(m, mlp.gate_proj), project(m, mlp.up_proj)), mlp.down_proj));
+    const y = add(x, project(attend(i, q, k, v), self_attn.o_proj));
+    const m = rmsNorm(y, layer.post_attention_layernorm, { eps });
+    return add(y, project(swiglu(project(m, mlp.gate_proj), project(m, mlp.up_proj)), mlp.down_proj));
+  };
+
+  let x = embedding(model.embed_tokens, tokens.ids);
+  for (const [i, layer] of model.layers.entries()) {
+    const input = x;
+    const run = (): Tensor => through(input, layer, i);
+    x = mode === "layer" ? recompute(device, run) : run();
   }
   return rmsNorm(x, model.norm, { eps });
 }

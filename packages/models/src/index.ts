@@ -8,7 +8,7 @@ export type { TokenInputs, TokenSequence } from "./batch.ts";
 export { ARCHITECTURES, parseModelConfig } from "./config.ts";
 export type { Architecture, ModelConfig, RopeConfig } from "./config.ts";
 export { forward } from "./decoder.ts";
-export type { Adapter, DecoderLayer, Linear, Model } from "./decoder.ts";
+export type { Adapter, DecoderLayer, Linear, Model, Recompute } from "./decoder.ts";
 export { ModelError } from "./errors.ts";
 export type { ModelErrorCode } from "./errors.ts";
 export type { LoadOptions, PlacedRows } from "./build.ts";

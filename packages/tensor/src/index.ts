@@ -19,7 +19,7 @@ export type { Plan } from "./plan.ts";
 export type { Pending, Program } from "./program.ts";
 export { record } from "./recorder.ts";
 export type { Inputs } from "./recorder.ts";
-export { scope } from "./scope.ts";
+export { scope, scopeSync } from "./scope.ts";
 export type { Category } from "./storage.ts";
 export { empty, state, Tensor, upload, viewOf } from "./tensor.ts";
 
