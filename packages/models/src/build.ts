@@ -3,7 +3,7 @@
 
 import { ropeTables } from "@tunesmith/autograd";
 import { BYTES_PER_ELEMENT, state } from "@tunesmith/tensor";
-import type { Device, Tensor, TensorData, Weight, WeightFormat, WeightShard } from "@tunesmith/tensor";
+import type { Device, Tensor, TensorData, Weight, DenseFormat, WeightShard } from "@tunesmith/tensor";
 import type { ModelConfig } from "./config.ts";
 import type { DecoderLayer, Linear, Model } from "./decoder.ts";
 import { parameterShapes } from "./parameters.ts";
@@ -27,7 +27,7 @@ export interface PlacedRows {
 
 /** One parameter's data, wherever it comes from. */
 export interface ParameterSource {
-  readonly format: WeightFormat;
+  readonly format: DenseFormat;
   /** all elements, widened */
   f32(): Promise<Float32Array>;
   /** rows in the stored format */

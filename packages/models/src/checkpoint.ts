@@ -5,14 +5,14 @@ import type { Files } from "@tunesmith/core";
 import { openModel, toF32 } from "@tunesmith/safetensors";
 import type { TensorSource } from "@tunesmith/safetensors";
 import { BYTES_PER_ELEMENT } from "@tunesmith/tensor";
-import type { WeightFormat } from "@tunesmith/tensor";
+import type { DenseFormat } from "@tunesmith/tensor";
 import type { ParameterSource } from "./build.ts";
 import { parseModelConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import { parameterShapes } from "./parameters.ts";
 
-const FORMATS: Readonly<Record<string, WeightFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+const FORMATS: Readonly<Record<string, DenseFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 /** Buffers that old checkpoints carry and that hold nothing a config does not say. */
 const IGNORED = /(^|\.)rotary_emb\.inv_freq$/;
 

@@ -24,7 +24,13 @@ export type { Category } from "./storage.ts";
 export { empty, state, Tensor, upload, viewOf } from "./tensor.ts";
 
 export { asWeight } from "./weight.ts";
-export type { Weight, WeightFormat, WeightShard } from "./weight.ts";
+export type { DenseFormat, FourBitFormat, Weight, WeightFormat, WeightShard } from "./weight.ts";
+export { BLOCK_SIZES, BLOCKS_PER_GROUP, FOUR_BIT_VALUES, fourBitHead, fourBitLayout } from "./four-bit.ts";
+export type { BlockScales, FourBitLayout } from "./four-bit.ts";
+export { allocateFourBit, fourBitWeight, writeFourBitScales } from "./four-bit-weight.ts";
+export type { FourBitShard } from "./four-bit-weight.ts";
+export { weightShards } from "./shards.ts";
+export type { ShardPlan, WeightEncoding } from "./shards.ts";
 
 export { columnSums } from "./kernels/matmul/column-sums.ts";
 export { matmul } from "./kernels/matmul/matmul.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { state, upload } from "@tunesmith/tensor";
-import type { Device, Tensor, Weight, WeightFormat } from "@tunesmith/tensor";
+import type { Device, Tensor, Weight, DenseFormat } from "@tunesmith/tensor";
 import { maxAbsError, seededIntegers, seededNormals } from "@tunesmith/testing";
 import * as reference from "@tunesmith/testing";
 import { f32, i32, testDevice, values } from "../../../../tests/support/device.ts";
@@ -24,7 +24,7 @@ function exact(n: number): { numbers: Float64Array; bf16: Uint16Array; f16: Uint
 function sharded(
   device: Device,
   shape: [number, number],
-  format: WeightFormat,
+  format: DenseFormat,
   data: Float32Array | Uint16Array,
   cuts: readonly number[],
 ): Weight {

@@ -9,7 +9,7 @@ import {
   ShapeError,
   Tensor,
 } from "@tunesmith/tensor";
-import type { Weight, WeightFormat } from "@tunesmith/tensor";
+import type { DenseFormat, Weight } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 import { filled } from "./filled.ts";
 
@@ -24,7 +24,7 @@ import { filled } from "./filled.ts";
  * @returns `[tokens, dim]`, f32
  * @throws {@link ShapeError} if `ids` is not a vector
  */
-export function embedding(table: Weight | Tensor<WeightFormat>, ids: Tensor<"i32">): Tensor {
+export function embedding(table: Weight | Tensor<DenseFormat>, ids: Tensor<"i32">): Tensor {
   const weight = table instanceof Tensor ? asWeight(table) : table;
   const dim = weight.shape[1];
   const { device } = ids;

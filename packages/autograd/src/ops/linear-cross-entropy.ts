@@ -15,7 +15,7 @@ import {
   Tensor,
   viewOf,
 } from "@tunesmith/tensor";
-import type { Indirect, Weight, WeightFormat } from "@tunesmith/tensor";
+import type { Indirect, Weight, DenseFormat } from "@tunesmith/tensor";
 import { differentiable, isTracked } from "../tape.ts";
 import { defaultChunkRows } from "./chunk-rows.ts";
 import { filled } from "./filled.ts";
@@ -49,7 +49,7 @@ export interface CrossEntropyTargets {
  */
 export function linearCrossEntropy(
   hidden: Tensor,
-  head: Weight | Tensor<WeightFormat>,
+  head: Weight | Tensor<DenseFormat>,
   options: CrossEntropyTargets,
 ): { loss: Tensor<"f32">; losses: Tensor<"f32"> } {
   const { weights } = options;

@@ -1,5 +1,5 @@
 import { asWeight, columnSums, empty, matmul, ShapeError, Tensor } from "@tunesmith/tensor";
-import type { Weight, WeightFormat } from "@tunesmith/tensor";
+import type { DenseFormat, Weight } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 import type { Want } from "../tape.ts";
 
@@ -36,7 +36,7 @@ export interface LinearOptions {
 export function linear(x: Tensor, weight: Weight | Tensor, options: LinearOptions = {}): Tensor {
   const { bias, lowRank } = options;
   const outIn = options.layout !== "in_out";
-  const w = weight instanceof Tensor ? asWeight(weight as Tensor<WeightFormat>) : weight;
+  const w = weight instanceof Tensor ? asWeight(weight as Tensor<DenseFormat>) : weight;
   const [outs, ins] = outIn ? w.shape : ([w.shape[1], w.shape[0]] as const);
   const rank = lowRank?.a.shape[0] ?? 0;
   checkShapes(x, w, ins, [

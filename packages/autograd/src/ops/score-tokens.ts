@@ -1,5 +1,5 @@
 import { asWeight, empty, launch, matmul, ShapeError, Tensor, tokenScores, viewOf } from "@tunesmith/tensor";
-import type { Weight, WeightFormat } from "@tunesmith/tensor";
+import type { DenseFormat, Weight } from "@tunesmith/tensor";
 import { defaultChunkRows } from "./chunk-rows.ts";
 import { filled } from "./filled.ts";
 
@@ -18,7 +18,7 @@ import { filled } from "./filled.ts";
  */
 export function scoreTokens(
   hidden: Tensor,
-  head: Weight | Tensor<WeightFormat>,
+  head: Weight | Tensor<DenseFormat>,
   options: { targets: Tensor<"i32">; chunkRows?: number | undefined },
 ): { logProbs: Tensor<"f32">; entropy: Tensor<"f32">; correct: Tensor<"f32"> } {
   const weight = head instanceof Tensor ? asWeight(head) : head;

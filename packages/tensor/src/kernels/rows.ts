@@ -5,6 +5,8 @@
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
 import type { Element, Kernel, ParamType, Spec } from "../kernel.ts";
 import type { WeightFormat } from "../weight.ts";
+import { OPERAND_FORMATS } from "./matmul/operands.ts";
+import type { OperandFormat } from "./matmul/operands.ts";
 
 const LANES = 64;
 
@@ -17,25 +19,14 @@ const GATHER_PARAMS: Readonly<Record<GatherParams, ParamType>> = {
   rows: "u32",
 };
 
-/** packed formats are read as 32-bit words, two elements each */
-const tableElement = (spec: Spec): Element => (spec["format"] === "f32" ? "f32" : "u32");
-
-const DECODE: Readonly<Record<WeightFormat, string>> = {
-  f32: "fn element(i: u32) -> f32 { return table[i]; }",
-  f16: `fn element(i: u32) -> f32 {
-    let pair = unpack2x16float(table[i >> 1u]);
-    return select(pair.x, pair.y, (i & 1u) == 1u);
-  }`,
-  // bfloat16 is the upper half of a float32
-  bf16: `fn element(i: u32) -> f32 {
-    let word = table[i >> 1u];
-    return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (i & 1u) == 1u));
-  }`,
-};
+const tableFormat = (spec: Spec): OperandFormat => OPERAND_FORMATS[spec["format"] as WeightFormat];
+const tableElement = (spec: Spec): Element => tableFormat(spec).single;
 
 function gather(spec: Spec, otherwise: string): string {
+  const format = tableFormat(spec);
   return /* wgsl */ `
-    ${DECODE[spec["format"] as WeightFormat]}
+    ${format.functions?.("table") ?? ""}
+    fn element(i: u32) -> f32 { ${format.one("table", "i")} }
     @compute @workgroup_size(${LANES})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}

@@ -5,7 +5,7 @@ import type { Device } from "../../device.ts";
 import { record } from "../../recorder.ts";
 import { empty, state, upload } from "../../tensor.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { Weight, WeightFormat } from "../../weight.ts";
+import type { Weight, DenseFormat } from "../../weight.ts";
 import { matmul } from "./matmul.ts";
 import type { MatmulArgs } from "./matmul.ts";
 
@@ -46,7 +46,7 @@ function words(format: "f16" | "bf16", n: number, seed: number): { bits: Uint16A
 /** A weight cut after the given rows, each shard a tensor of its own. */
 function sharded(
   device: Device,
-  format: WeightFormat,
+  format: DenseFormat,
   data: Float32Array | Uint16Array,
   rows: number,
   cols: number,

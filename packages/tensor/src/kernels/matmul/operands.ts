@@ -1,11 +1,12 @@
 // How matrix operands are read. A format knows how to fetch elements by their flat index; an operand puts row and
 // column arithmetic, clamping and zero padding on top. Kernels see only runs of four elements and 4×4 blocks in f32.
 
+import { fourBitWgsl } from "../../four-bit.ts";
 import type { Element } from "../../kernel.ts";
-import type { WeightFormat } from "../../weight.ts";
+import type { FourBitFormat, WeightFormat } from "../../weight.ts";
 
 /** One way of storing elements. Both fetches take flat element indices. */
-interface OperandFormat {
+export interface OperandFormat {
   /** element of the binding where runs of four start at multiples of four */
   readonly aligned: Element;
   /** element of the binding otherwise */
@@ -14,7 +15,18 @@ interface OperandFormat {
   readonly four: (binding: string, e: string) => string;
   /** WGSL: the element at index `e` */
   readonly one: (binding: string, e: string) => string;
+  /** WGSL functions that the two call */
+  readonly functions?: (binding: string) => string;
 }
+
+/** Elements and scales lie in one binding, whose own header says where. */
+const fourBit = (format: FourBitFormat): OperandFormat => ({
+  aligned: "u32",
+  single: "u32",
+  four: (b, e) => `return ${b}_four_bit_run(${e});`,
+  one: (b, e) => `return ${b}_four_bit(${e});`,
+  functions: (b) => fourBitWgsl(b, format),
+});
 
 /** The decoding routines, one per format. 16-bit formats lie two per word, low half first; bf16 is the upper half of an f32. */
 export const OPERAND_FORMATS: Readonly<Record<WeightFormat, OperandFormat>> = {
@@ -37,6 +49,8 @@ export const OPERAND_FORMATS: Readonly<Record<WeightFormat, OperandFormat>> = {
       `let w = ${b}[${e} >> 2u]; return bitcast<vec4f>(vec4u(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`,
     one: (b, e) => `return bitcast<f32>((${b}[${e} >> 1u] >> ((${e} & 1u) * 16u)) << 16u);`,
   },
+  nf4: fourBit("nf4"),
+  fp4: fourBit("fp4"),
 };
 
 /** Which dimension is contiguous in memory: the depth k, or the operand's own (rows of left, columns of right). */
@@ -72,9 +86,12 @@ export function operand(o: {
 }): string {
   const { name, own, start, stride, contiguous, aligned, zeroed } = o;
   const format = OPERAND_FORMATS[o.format];
-  const fetch = aligned
-    ? `fn ${name}_four(e: u32) -> vec4f { ${format.four(name, "e")} }`
-    : `fn ${name}_one(e: u32) -> f32 { ${format.one(name, "e")} }`;
+  const fetch = `${format.functions?.(name) ?? ""}
+    ${
+      aligned
+        ? `fn ${name}_four(e: u32) -> vec4f { ${format.four(name, "e")} }`
+        : `fn ${name}_one(e: u32) -> f32 { ${format.one(name, "e")} }`
+    }`;
   // four neighbours from `first`, clamped to `last`
   const neighbours = (first: string, last: string): string =>
     `vec4f(${[0, 1, 2, 3].map((j) => `${name}_one(line + min(${first} + ${j}u, ${last}))`).join(", ")})`;
