@@ -1,0 +1,147 @@
+// A model whose weights are drawn on the device by a counter-based hash: nothing large is uploaded, so that a benchmark
+// of a large model starts at once, on a machine that has no checkpoint.
+import { ropeTables } from "@tunesmith/autograd";
+import { parameterShapes } from "@tunesmith/models";
+import { BYTES_PER_ELEMENT, defineKernel, GROUP_INDEX, launch, MAIN_ARGS, state } from "@tunesmith/tensor";
+
+/** @import { Model, ModelConfig } from "@tunesmith/models" */
+/** @import { Device, Tensor, Weight, WeightFormat } from "@tunesmith/tensor" */
+
+const LANES = 64;
+const WORDS_PER_LANE = 16;
+
+/** Uniform in ±limit, two 16-bit elements or one f32 per word; a function of (seed, index) alone. */
+const drawWords = defineKernel({
+  label: "draw_words",
+  params: { words: "u32", seed: "u32", limit: "f32" },
+  reads: {},
+  writes: { out: "u32" },
+  workgroups: ({ words }) => Math.ceil(words / (LANES * WORDS_PER_LANE)),
+  // PCG output function, Jarzynski & Olano 2020, "Hash Functions for GPU Rendering"
+  wgsl: ({ format }) => /* wgsl */ `
+    fn random(index: u32) -> f32 {
+      let state = (index ^ p.seed) * 747796405u + 2891336453u;
+      let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
+      return p.limit * (f32(((word >> 22u) ^ word) >> 8u) * (2.0 / 16777216.0) - 1.0);
+    }
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let first = (group * ${LANES}u + lane) * ${WORDS_PER_LANE}u;
+      for (var i = first; i < min(first + ${WORDS_PER_LANE}u, p.words); i++) {
+        ${
+          {
+            f32: "out[i] = bitcast<u32>(random(i));",
+            f16: "out[i] = pack2x16float(vec2f(random(2u * i), random(2u * i + 1u)));",
+            bf16: "out[i] = (bitcast<u32>(random(2u * i)) >> 16u) | (bitcast<u32>(random(2u * i + 1u)) & 0xffff0000u);",
+          }[/** @type {WeightFormat} */ (format)]
+        }
+      }
+    }`,
+});
+
+/**
+ * @param {Device} device
+ * @param {ModelConfig} config
+ * @param {{ format: WeightFormat, positions: number }} options format of the matrices; norms and biases are f32
+ * @returns {Model}
+ */
+export function randomModel(device, config, { format, positions }) {
+  const shapes = parameterShapes(config);
+  /** @type {Tensor[]} */
+  const owned = [];
+  /** @type {<T extends Tensor>(tensor: T) => T} */
+  const own = (tensor) => {
+    owned.push(tensor);
+    return tensor;
+  };
+  let seed = 0;
+
+  /** @param {string} name */
+  const vector = (name) => {
+    const shape = shapes.get(name) ?? [0];
+    const data = new Float32Array(shape[0] ?? 0).fill(name.endsWith("bias") ? 0 : 1);
+    return own(state(device, { shape, dtype: "f32", category: "weights", label: name, data }));
+  };
+  /**
+   * @param {string} name
+   * @returns {Weight}
+   */
+  const matrix = (name) => {
+    const [rows = 0, cols = 0] = shapes.get(name) ?? [];
+    const perBinding = Math.floor((device.facts.maxBindingBytes - 16) / (cols * BYTES_PER_ELEMENT[format]));
+    const count = Math.ceil(rows / perBinding);
+    const perShard = count === 1 ? rows : Math.ceil(rows / count / 64) * 64;
+    const shards = [];
+    for (let firstRow = 0; firstRow < rows; firstRow += perShard) {
+      const shape = [Math.min(perShard, rows - firstRow), cols];
+      const tensor = own(state(device, { shape, dtype: format, category: "weights", label: name }));
+      launch(drawWords, {
+        spec: { format },
+        params: {
+          words: Math.floor((tensor.size * BYTES_PER_ELEMENT[format]) / 4),
+          seed: Math.imul(++seed, 0x9e3779b1) >>> 0,
+          limit: config.initializerRange * Math.sqrt(3), // a uniform variable's standard deviation is limit / √3
+        },
+        reads: {},
+        writes: { out: tensor },
+      });
+      shards.push({ tensor, firstRow, rows: shape[0] ?? 0 });
+    }
+    return { shape: [rows, cols], format, shards };
+  };
+  /** @param {string} path */
+  const linear = (path) => ({
+    path,
+    weight: matrix(`${path}.weight`),
+    bias: shapes.has(`${path}.bias`) ? vector(`${path}.bias`) : undefined,
+  });
+
+  const embed_tokens = matrix("model.embed_tokens.weight");
+  const layers = Array.from({ length: config.layers }, (_, i) => {
+    const at = `model.layers.${i}`;
+    return {
+      input_layernorm: vector(`${at}.input_layernorm.weight`),
+      self_attn: {
+        q_proj: linear(`${at}.self_attn.q_proj`),
+        k_proj: linear(`${at}.self_attn.k_proj`),
+        v_proj: linear(`${at}.self_attn.v_proj`),
+        o_proj: linear(`${at}.self_attn.o_proj`),
+        q_norm: undefined,
+        k_norm: undefined,
+      },
+      post_attention_layernorm: vector(`${at}.post_attention_layernorm.weight`),
+      mlp: {
+        gate_proj: linear(`${at}.mlp.gate_proj`),
+        up_proj: linear(`${at}.mlp.up_proj`),
+        down_proj: linear(`${at}.mlp.down_proj`),
+      },
+    };
+  });
+  const frequencies = Array.from(
+    { length: config.headDim / 2 },
+    (_, i) => config.rope.theta ** ((-2 * i) / config.headDim),
+  );
+  const tables = ropeTables(frequencies, positions);
+  const table = (/** @type {"cosines" | "sines"} */ label) =>
+    own(
+      state(device, {
+        shape: [positions, config.headDim / 2],
+        dtype: "f32",
+        category: "weights",
+        label: `rope ${label}`,
+        data: tables[label],
+      }),
+    );
+  return {
+    device,
+    config,
+    embed_tokens,
+    layers,
+    norm: vector("model.norm.weight"),
+    lm_head: config.tiedHead ? embed_tokens : matrix("lm_head.weight"),
+    rotary: { cosines: table("cosines"), sines: table("sines") },
+    positions,
+    dispose: () => owned.forEach((tensor) => tensor.dispose()),
+  };
+}
