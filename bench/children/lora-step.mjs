@@ -7,7 +7,7 @@ import { train, tuneLora } from "@tunesmith/sft";
 import { randomModel } from "../lib/random-model.mjs";
 import { randomRows } from "../lib/random-rows.mjs";
 
-/** @import { WeightFormat } from "@tunesmith/tensor" */
+/** @import { DenseFormat } from "@tunesmith/tensor" */
 /** @import { HuggingFaceConfig } from "../lib/shapes.mjs" */
 
 /**
@@ -17,7 +17,7 @@ import { randomRows } from "../lib/random-rows.mjs";
  * @property {number} rows rows per step
  * @property {number} length tokens per row
  * @property {number} rank of LoRA, on all linear layers
- * @property {WeightFormat} weights how frozen matrices are stored
+ * @property {DenseFormat} weights how frozen matrices are stored
  * @property {boolean} torchCheckpointing
  * @property {boolean} torchCpu
  * @property {number} warmUp steps before those that count

@@ -5,7 +5,7 @@ import { parameterShapes } from "@tunesmith/models";
 import { BYTES_PER_ELEMENT, defineKernel, GROUP_INDEX, launch, MAIN_ARGS, state } from "@tunesmith/tensor";
 
 /** @import { Model, ModelConfig } from "@tunesmith/models" */
-/** @import { Device, Tensor, Weight, WeightFormat } from "@tunesmith/tensor" */
+/** @import { Device, Tensor, Weight, DenseFormat } from "@tunesmith/tensor" */
 
 const LANES = 64;
 const WORDS_PER_LANE = 16;
@@ -34,7 +34,7 @@ const drawWords = defineKernel({
             f32: "out[i] = bitcast<u32>(random(i));",
             f16: "out[i] = pack2x16float(vec2f(random(2u * i), random(2u * i + 1u)));",
             bf16: "out[i] = (bitcast<u32>(random(2u * i)) >> 16u) | (bitcast<u32>(random(2u * i + 1u)) & 0xffff0000u);",
-          }[/** @type {WeightFormat} */ (format)]
+          }[/** @type {DenseFormat} */ (format)]
         }
       }
     }`,
@@ -43,7 +43,7 @@ const drawWords = defineKernel({
 /**
  * @param {Device} device
  * @param {ModelConfig} config
- * @param {{ format: WeightFormat, positions: number }} options format of the matrices; norms and biases are f32
+ * @param {{ format: DenseFormat, positions: number }} options format of the matrices; norms and biases are f32
  * @returns {Model}
  */
 export function randomModel(device, config, { format, positions }) {
