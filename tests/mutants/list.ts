@@ -11,18 +11,32 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
-    name: "RMSNorm ignores eps",
-    file: "packages/tensor/src/kernels/rms-norm.ts",
+    name: "norms ignore eps",
+    file: "packages/tensor/src/kernels/norm.ts",
     find: "/ f32(p.dim) + p.eps)",
     replace: "/ f32(p.dim))",
-    tests: ["packages/autograd/src/ops/rms-norm.test.ts"],
+    tests: ["packages/autograd/src/ops/norm.test.ts"],
   },
   {
-    name: "RMSNorm backward forgets the mean term",
-    file: "packages/tensor/src/kernels/rms-norm.ts",
-    find: "- x[start + i] * mean)",
-    replace: ")",
-    tests: ["packages/autograd/src/ops/rms-norm.test.ts"],
+    name: "the backward of norms forgets the mean of g·x̂",
+    file: "packages/tensor/src/kernels/norm.ts",
+    find: " - ${normed(r)} * mean_dot_${r}",
+    replace: "",
+    tests: ["packages/autograd/src/ops/norm.test.ts"],
+  },
+  {
+    name: "a norm after a residual sum drops the gradient of the sum",
+    file: "packages/autograd/src/ops/norm.ts",
+    find: "(dSum ? NORM_ADD_BEFORE : 0)",
+    replace: "0",
+    tests: ["packages/autograd/src/ops/norm.test.ts"],
+  },
+  {
+    name: "the weight gradient of a norm leaves out the last rows of a slice",
+    file: "packages/tensor/src/kernels/norm.ts",
+    find: "min((slice + 1u) * ${NORM_ROWS_PER_SLICE}u, p.rows)",
+    replace: "min(slice * ${NORM_ROWS_PER_SLICE}u + 64u, p.rows)",
+    tests: ["packages/autograd/src/ops/norm.test.ts"],
   },
   {
     name: "the planner frees a buffer one launch too early",

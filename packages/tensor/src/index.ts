@@ -32,11 +32,20 @@ export type { FourBitShard } from "./four-bit-weight.ts";
 export { weightShards } from "./shards.ts";
 export type { ShardPlan, WeightEncoding } from "./shards.ts";
 
-export { columnSums } from "./kernels/matmul/column-sums.ts";
+export { columnSums, sumSlices } from "./kernels/matmul/column-sums.ts";
 export { matmul } from "./kernels/matmul/matmul.ts";
 export type { MatmulArgs } from "./kernels/matmul/matmul.ts";
 export { reduceOverLanes, rowLanes } from "./kernels/lanes.ts";
-export { rmsNormBackwardWeight, rmsNormBackwardX, rmsNormForward } from "./kernels/rms-norm.ts";
+export {
+  addNormForward,
+  NORM_ACCUMULATE,
+  NORM_ADD_BEFORE,
+  NORM_ROWS_PER_SLICE,
+  normBackwardX,
+  normForward,
+  normWeightSlices,
+} from "./kernels/norm.ts";
+export type { NormSpec } from "./kernels/norm.ts";
 export { accumulate, addScaled, fill, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor } from "./kernels/adamw.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
@@ -44,7 +53,6 @@ export { chunkGroups, crossEntropyRows, tokenScores } from "./kernels/cross-entr
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
 export { dropoutMask } from "./kernels/dropout.ts";
 export { geluBackward, geluForward } from "./kernels/gelu.ts";
-export { layerNormBackwardWeight, layerNormBackwardX, layerNormForward } from "./kernels/layer-norm.ts";
 export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";
 export {
   attentionBackwardKeyValue,

@@ -2,6 +2,7 @@ import { asWeight, columnSums, empty, matmul, ShapeError, Tensor } from "@tunesm
 import type { DenseFormat, Weight } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 import type { Want } from "../tape.ts";
+import { gradientFor } from "./gradient-for.ts";
 
 /** A low-rank term of a projection: `scale · (x·Aᵀ)·Bᵀ`. */
 export interface LowRank {
@@ -75,47 +76,31 @@ export function linear(x: Tensor, weight: Weight | Tensor, options: LinearOption
     const [wantBias, wantA, wantB] = rest.slice(shards.length);
 
     const dShards = w.shards.map(({ tensor, firstRow }, i) =>
-      gradient(tensor, rest[i], (out, accumulate) => {
+      gradientFor(tensor, rest[i], (out, accumulate) => {
         const [a, b] = outIn ? [dy, flatX] : [flatX, dy];
         matmul({ layout: "tn", a, b, out, firstRow, accumulate });
       }),
     );
-    const dBias = gradient(bias, wantBias, (out, accumulate) => columnSums({ x: dy, out, accumulate }));
+    const dBias = gradientFor(bias, wantBias, (out, accumulate) => columnSums({ x: dy, out, accumulate }));
     // scale·dY·B, which both dX and dA need
     let v: Tensor | undefined;
     if (lowRank && (wantX || wantA)) {
       v = empty(device, [rows, rank]);
       matmul({ layout: "nn", a: dy, b: lowRank.b, out: v, scale: lowRank.scale });
     }
-    const dA = gradient(lowRank?.a, wantA, (out, accumulate) =>
+    const dA = gradientFor(lowRank?.a, wantA, (out, accumulate) =>
       matmul({ layout: "tn", a: v!, b: flatX, out, accumulate }),
     );
-    const dB = gradient(lowRank?.b, wantB, (out, accumulate) =>
+    const dB = gradientFor(lowRank?.b, wantB, (out, accumulate) =>
       matmul({ layout: "tn", a: dy, b: u!, out, accumulate }),
     );
-    const dX = gradient(x, wantX, (sink, accumulate) => {
+    const dX = gradientFor(x, wantX, (sink, accumulate) => {
       const plus = lowRank && v && ({ layout: "nn", a: v, b: lowRank.a } as const);
       matmul({ layout: outIn ? "nn" : "nt", a: dy, b: w, plus, out: sink.reshape([rows, ins]), accumulate });
     });
     return [dX, ...dShards, dBias, dA, dB].filter((_, i) => inputs[i] !== undefined);
   });
   return y;
-}
-
-/** Forms a gradient if it is wanted: added to the sink that was given, or as a new tensor. */
-function gradient(
-  input: Tensor | undefined,
-  want: Want | undefined,
-  form: (out: Tensor, accumulate: boolean) => void,
-): Tensor | undefined {
-  if (!input || !want) return undefined;
-  if (want instanceof Tensor) {
-    form(want, true);
-    return undefined;
-  }
-  const out = empty(input.device, input.shape);
-  form(out, false);
-  return out;
 }
 
 function checkShapes(

@@ -62,18 +62,18 @@ export function columnSums(args: { x: Tensor; out: Tensor; accumulate?: boolean 
     writes: { partial },
   });
   if (direct) return;
+  sumSlices({ partial, out, accumulate: args.accumulate === true });
+  partial.dispose();
+}
+
+/** `out[col] = Σ_slice partial[slice, col] [+ out[col]]`, slice after slice; partial is f32 `[slices, cols]`. */
+export function sumSlices(args: { partial: Tensor; out: Tensor; accumulate: boolean }): void {
+  const { partial, out, accumulate } = args;
+  const [slices, cols] = partial.shape as [number, number];
+  const flags = accumulate ? ACCUMULATE : 0;
   launch(addSlices, {
-    params: {
-      rows: 1,
-      cols,
-      slices,
-      out_start: 0,
-      out_stride: cols,
-      flags: args.accumulate === true ? ACCUMULATE : 0,
-      scale: 1,
-    },
+    params: { rows: 1, cols, slices, out_start: 0, out_stride: cols, flags, scale: 1 },
     reads: { partial, bias: partial },
     updates: { out },
   });
-  partial.dispose();
 }
