@@ -32,6 +32,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/autograd/src/ops/norm.test.ts"],
   },
   {
+    name: "the tape adds in place to a gradient that another node has yet to read",
+    file: "packages/autograd/src/pending.ts",
+    find: "this.#readers.get(storage) === 1 && ",
+    replace: "",
+    tests: ["packages/autograd/src/tape.test.ts"],
+  },
+  {
+    name: "the tape adds in place to a gradient of the caller",
+    file: "packages/autograd/src/tape.ts",
+    find: "pending.leave(dOutput);",
+    replace: "",
+    tests: ["packages/autograd/src/tape.test.ts"],
+  },
+  {
     name: "the weight gradient of a norm leaves out the last rows of a slice",
     file: "packages/tensor/src/kernels/norm.ts",
     find: "min((slice + 1u) * ${NORM_ROWS_PER_SLICE}u, p.rows)",

@@ -1,9 +1,10 @@
 // Reverse mode as closures on tensors: an op that depends on something trainable leaves a node behind that knows how
 // to turn the gradients of its outputs into those of its inputs. Works the same eagerly and while recording.
 
-import { accumulate, addScaled, empty, launch, scopeSync, ShapeError, Tensor } from "@tunesmith/tensor";
+import { accumulate, launch, scopeSync, ShapeError, Tensor } from "@tunesmith/tensor";
 import type { Device } from "@tunesmith/tensor";
 import { filled } from "./ops/filled.ts";
+import { PendingGradients, sum } from "./pending.ts";
 
 /**
  * What backward should do for one input: nothing (frozen), return its gradient, or, where a tensor is given, either
@@ -11,7 +12,10 @@ import { filled } from "./ops/filled.ts";
  */
 export type Want = false | true | Tensor;
 
-/** Gradients of the inputs, in their order; undefined where nothing is to be passed on. */
+/**
+ * Gradients of the inputs, in their order; undefined where nothing is to be passed on. What it returns is the tape's, which
+ * may add to it: a new tensor or one of dOutputs, never something saved.
+ */
 export type Backward = (
   dOutputs: readonly (Tensor | undefined)[],
   wants: readonly Want[],
@@ -123,28 +127,30 @@ export function gradients(output: Tensor, dOutput: Tensor, wrt: readonly Tensor[
   const found = new Map<Tensor, Tensor>();
   sweep(output, dOutput, (leaf, gradient) => {
     const before = found.get(leaf);
-    const sum = before ? add(before, gradient) : gradient;
-    found.set(leaf, sum);
-    return sum;
+    const all = before ? sum(before, gradient) : gradient;
+    found.set(leaf, all);
+    return all;
   });
   return wrt.map((tensor) => found.get(tensor));
 }
 
 /** @param atLeaf - takes a leaf's gradient; returns what of it must outlive the sweep */
 function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient: Tensor) => Tensor | undefined): void {
-  const pending = new Map<Tensor, Tensor>();
+  const pending = new PendingGradients();
   const ready = new Map<number, Node | Stretch>();
   const kept: Tensor[] = [];
   const give = (tensor: Tensor, gradient: Tensor): void => {
     if (leaves.has(tensor)) {
       const keep = atLeaf(tensor, gradient);
-      if (keep) kept.push(keep);
+      if (keep) {
+        kept.push(keep);
+        pending.leave(keep);
+      }
       return;
     }
     const node = nodes.get(tensor);
     if (!node) return;
-    const before = pending.get(tensor);
-    pending.set(tensor, before ? add(before, gradient) : gradient);
+    pending.give(tensor, gradient);
     ready.set(node.order, node);
   };
   /** Runs all nodes that are no older than `oldest`. */
@@ -155,12 +161,12 @@ function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient:
       if (order < oldest) return;
       const node = ready.get(order)!;
       ready.delete(order);
-      const dOutputs = node.outputs.map((t) => pending.get(t));
-      for (const t of node.outputs) pending.delete(t);
+      const dOutputs = node.outputs.map((t) => pending.take(t));
       if ("again" in node) unfold(node, dOutputs);
       else {
-        const wants = node.inputs.map((t): Want => leaves.get(t)?.into ?? isTracked(t));
+        const wants = node.inputs.map((t): Want => leaves.get(t)?.into ?? pending.open(t) ?? isTracked(t));
         const dInputs = node.backward(dOutputs, wants);
+        for (const gradient of dOutputs) if (gradient) pending.done(gradient);
         for (const [i, gradient] of dInputs.entries()) {
           if (gradient && wants[i] !== false) give(node.inputs[i]!, gradient);
         }
@@ -173,23 +179,15 @@ function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient:
       const oldest = nextOrder;
       for (const [i, tensor] of stretch.again().entries()) {
         const gradient = dOutputs[i];
-        if (gradient) give(tensor, gradient);
+        if (!gradient) continue;
+        give(tensor, gradient);
+        pending.done(gradient);
       }
       drain(oldest);
       return [...pending.values(), ...kept];
     });
   };
+  pending.leave(dOutput);
   give(output, dOutput);
   drain(0);
-}
-
-/** a + b, untracked: the sum of two gradients. */
-function add(a: Tensor, b: Tensor): Tensor {
-  const out = empty(a.device, a.shape);
-  launch(addScaled, {
-    params: { n: a.size, scale_a: 1, scale_b: 1 },
-    reads: { a, b },
-    writes: { out },
-  });
-  return out;
 }
