@@ -66,6 +66,15 @@ const graphs: readonly {
     },
   },
   {
+    name: "one side of a shared gradient gets more before the other is read",
+    on: (x) => {
+      const [old, young] = [scale(x, 2), scale(x, 3)];
+      const more = scale(young, 5);
+      return scale(add(add(young, old), more), 0.5);
+    },
+    reference: (x) => times(x, 10),
+  },
+  {
     name: "four readers of one tensor",
     on: (x, w) => {
       const h = scale(x, 0.5);
