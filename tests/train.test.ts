@@ -197,7 +197,7 @@ describe("a NaN", () => {
     const broken = own.layers[1]!.post_attention_layernorm;
     broken.write(Float32Array.from({ length: broken.size }, (_, i) => (i === 3 ? NaN : 1)));
     await expect(run([8], {}, own)).rejects.toMatchObject({
-      message: expect.stringContaining("first seen in rms_norm_forward"),
+      message: expect.stringContaining("first seen in norm_forward"),
     });
     own.dispose();
   });
