@@ -73,7 +73,8 @@ function schemaKeys(node: Node, path: string, keys: Map<string, unknown>): Map<s
   for (const [name, inner] of Object.entries(node.properties ?? {}))
     schemaKeys(inner, path === "" ? name : `${path}.${name}`, keys);
   if (node.items?.properties) schemaKeys(node.items, `${path}[]`, keys);
-  else if (node.additionalProperties) schemaKeys(node.additionalProperties, `${path}.*`, keys);
+  else if (node.additionalProperties && node.additionalProperties.properties)
+    schemaKeys(node.additionalProperties, `${path}.*`, keys);
   else if (!node.properties) keys.set(path, node.default);
   return keys;
 }

@@ -145,6 +145,7 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
   SCHEDULE_INVALID: cannot("SCHEDULE_INVALID", REFUSED_BEFORE, 2),
   SCHEDULE_EXHAUSTED: rows([{ text: "a" }, { text: "b" }], "  tasks: {d: {max_epochs: 1}}\ntrain: {epochs: 3}\n"),
   SPLIT_INVALID: rows([{ text: "a" }], "  eval_split: 0.5\n"),
+  CONTAMINATED: rows([{ text: "a b c" }], "  eval: [{path: d.jsonl}]\n  contamination: error\n"),
   // safetensors
   FILE_TOO_SMALL: { argv: CHECK_ST, files: { "x.safetensors": new Uint8Array(7) } },
   HEADER_TOO_LARGE: st("{}", 0, 100_000_001),

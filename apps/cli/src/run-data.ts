@@ -1,7 +1,7 @@
 // The data of a run as its config describes it: tokenizer, examples, splits, tasks and schedule. CPU only.
 
 import type { Files } from "@tunesmith/core";
-import { checkLosses, countTargets, createSchedule, loadDataset, lossesOf, splitExamples } from "@tunesmith/data";
+import { checkLosses, countTargets, createSchedule, loadDataset, lossesOf, samplingWeights } from "@tunesmith/data";
 import type {
   ChatTemplates,
   DataEntry,
@@ -20,23 +20,21 @@ import type { ModelConfig } from "@tunesmith/models";
 import { loadTokenizer } from "@tunesmith/node";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
+import { partition, qualityReport } from "./curation.ts";
+import type { Parts } from "./curation.ts";
 
 /** Everything a run reads before it needs a device. */
-export interface RunData {
+export interface RunData extends Parts {
   readonly tokenizer: Tokenizer;
   readonly modelConfig: ModelConfig;
   /** tokens per example: `data.max_length`, decided */
   readonly maxLength: number;
   /** the largest `max_length` of the whole config: no example is longer */
   readonly positions: number;
-  readonly train: readonly Example[];
   /** tasks of the training rows, in order of first appearance */
   readonly tasks: readonly Task[];
   readonly objective: Objective;
   readonly schedule: Schedule;
-  /** held back or read from `data.eval`; undefined where the config names none */
-  readonly evaluation: readonly Example[] | undefined;
-  readonly test: readonly Example[] | undefined;
   /** of the training files, before rows were held back */
   readonly reports: readonly EntryReport[];
   readonly templates: ChatTemplates | undefined;
@@ -63,45 +61,52 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
 
   const dataset = await read(data.train, taskSettings(config));
   checkLosses(dataset.reports, config.gates.max_lost);
-  const split = splitExamples(dataset.examples, { evalSplit: data.eval_split, testSplit: data.test_split, seed });
-  const held = async (
-    entries: readonly ConfigEntry[] | undefined,
-    share: number | undefined,
-    part: readonly Example[],
-  ): Promise<readonly Example[] | undefined> => {
-    if (entries === undefined) return share === undefined ? undefined : part;
+  const held = async (entries: readonly ConfigEntry[] | undefined): Promise<readonly Example[] | undefined> => {
+    if (entries === undefined) return undefined;
     const own = await read(entries);
     checkLosses(own.reports, config.gates.max_lost);
     return own.examples;
   };
-  const evaluation = await held(data.eval, data.eval_split, split.eval);
-  const test = await held(data.test, data.test_split, split.test);
+  const parts = partition(dataset, { evaluation: await held(data.eval), test: await held(data.test) }, config);
   const names = dataset.tasks.map((task) => task.name);
+  const exampleTasks = parts.train.map((example) => names.indexOf(example.task));
+  const lengths = parts.train.map((example) => example.inputIds.length);
   return {
     tokenizer,
     modelConfig,
     maxLength,
     positions,
-    train: split.train,
+    ...parts,
     tasks: dataset.tasks,
     objective: decideObjective(train.objective, dataset.tasks),
     schedule: createSchedule({
-      tasks: dataset.tasks,
-      exampleTasks: split.train.map((example) => names.indexOf(example.task)),
+      tasks: sampledTasks(dataset.tasks, exampleTasks, data),
+      exampleTasks,
       seed,
       batchSize: train.batch_size,
       gradAccumulation: train.grad_accumulation,
       shuffle: data.shuffle,
-      ...(data.packing === "bins"
-        ? { bins: { lengths: split.train.map((example) => example.inputIds.length), maxLength: positions } }
-        : {}),
+      weightChanges: data.sampling_schedule,
+      ...(data.packing === "bins" ? { bins: { lengths, maxLength: positions } } : {}),
+      ...(data.group_by_length ? { groupByLength: lengths } : {}),
       ...(train.max_steps === undefined ? { epochs: train.epochs } : { maxSteps: train.max_steps }),
     }),
-    evaluation,
-    test,
     reports: dataset.reports,
     templates: dataset.templates,
   };
+}
+
+/** The tasks with the weights of `data.sampling`, if it is set. */
+function sampledTasks(
+  tasks: readonly Task[],
+  exampleTasks: readonly number[],
+  { sampling, sampling_temperature }: ResolvedConfig["data"],
+): readonly Task[] {
+  if (sampling === undefined) return tasks;
+  const sizes = tasks.map(() => 0);
+  for (const task of exampleTasks) sizes[task]!++;
+  const weights = samplingWeights(sampling, sizes, sampling_temperature);
+  return tasks.map((task, k) => ({ ...task, samplingWeight: weights[k] }));
 }
 
 function datasetOptions(
@@ -184,7 +189,7 @@ function decideLengths({ config, source }: LoadedConfig, model: ModelConfig): { 
 }
 
 /** What became of the rows: `mask-report.json`, and what `inspect` prints. Shares count rows and targets, 0 to 1. */
-export function maskReport({ reports, train, tasks, maxLength }: RunData) {
+export function maskReport({ reports, train, tasks, maxLength, quality }: RunData) {
   const { share, ...lost } = lossesOf(reports);
   const perTask = tasks.map(({ name }) => {
     const own = train.filter((example) => example.task === name);
@@ -202,6 +207,7 @@ export function maskReport({ reports, train, tasks, maxLength }: RunData) {
     targets: total("targets"),
     target_share: total("targets") / Math.max(1, total("tokens")),
     lost: { rows: lost.rowsLost, of_rows: lost.rows, tokens: lost.tokensLost, of_tokens: lost.tokens, share },
+    quality: qualityReport(quality),
     tasks: Object.fromEntries(
       perTask.map(({ name, ...task }) => [
         name,

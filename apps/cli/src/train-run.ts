@@ -11,6 +11,7 @@ import { type EvalResult, evaluate, train, type TrainOptions, tuneLora } from "@
 import { checkAgainstAdapter } from "./config/init-from.ts";
 import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./config/load.ts";
 import type { Context } from "./context.ts";
+import { warnings } from "./curation.ts";
 import { openGpu } from "./device.ts";
 import { trainProgress } from "./progress.ts";
 import { loadRunData, maskReport, type RunData } from "./run-data.ts";
@@ -214,11 +215,15 @@ function countParameters({ model, adapter }: LoraTuning): { total: number; train
   return { total: base + trainable, trainable };
 }
 
-function sayPlan({ schedule, train: examples, evaluation, objective, maxLength }: RunData, { say }: Context): void {
+function sayPlan(
+  { schedule, train: examples, evaluation, objective, maxLength, quality }: RunData,
+  { say }: Context,
+): void {
   const { totalSteps, stepsPerEpoch } = schedule;
   say(
     `${examples.length} examples of at most ${maxLength} tokens, ${stepsPerEpoch} steps per epoch, ${totalSteps} steps, objective ${objective}`,
   );
+  for (const warning of warnings({ train: examples, quality })) say(`warning: ${warning}`);
   if (totalSteps < FEW_STEPS) say(`warning: ${totalSteps} steps are few; warm-up and schedule have little room`);
   if (evaluation === undefined) say("no eval rows: nothing tells a good step from a bad one, and there is no `best`");
   else say(`${evaluation.length} rows for evaluation`);

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { charTokenizer } from "../test/char-tokenizer.ts";
 import { memoryFiles } from "../test/memory-files.ts";
 import {
+  checkContamination,
   checkLosses,
   compileTemplate,
   createSchedule,
@@ -57,6 +58,13 @@ const schedule = {
 };
 
 // the type closes the table: a new code without a way to provoke it does not compile
+const example = {
+  inputIds: Int32Array.of(1, 2),
+  targets: Int32Array.of(2, -100),
+  targetWeights: Float32Array.of(1, 0),
+  task: "a",
+  row: 0,
+};
 const provoke: Record<DataErrorCode, () => unknown> = {
   FORMAT_UNKNOWN: () => formatByName("csv"),
   FORMAT_UNSUPPORTED: () => formatByName("alpaca"),
@@ -98,6 +106,7 @@ const provoke: Record<DataErrorCode, () => unknown> = {
   MIXTURE_INVALID: () => createSchedule({ ...schedule, tasks: [{ name: "a", samplingWeight: 1 }] }),
   SCHEDULE_INVALID: () => createSchedule({ ...schedule, epochs: 0 }),
   SCHEDULE_EXHAUSTED: () => createSchedule({ ...schedule, epochs: 2, tasks: [{ name: "a", maxEpochs: 1 }] }),
+  CONTAMINATED: () => checkContamination([example], [example], "error"),
   SPLIT_INVALID: () => splitExamples([], { evalSplit: 2, seed: 0 }),
 };
 

@@ -27,7 +27,8 @@ export type DataErrorCode =
   | "MIXTURE_INVALID"
   | "SCHEDULE_INVALID"
   | "SCHEDULE_EXHAUSTED"
-  | "SPLIT_INVALID";
+  | "SPLIT_INVALID"
+  | "CONTAMINATED";
 
 /** A mistake in a dataset, a chat template, a tokenizer folder or a mixture. Branch on `code`. */
 export class DataError extends TunesmithError<DataErrorCode> {}

@@ -32,7 +32,19 @@ export {
   type TokensRow,
 } from "./formats/row.ts";
 export { permute, type PermutationKey } from "./mixture/feistel.ts";
-export { createSchedule, type MixtureTask, type Schedule, type ScheduleOptions } from "./mixture/schedule.ts";
+export {
+  checkContamination,
+  CONTAMINATION,
+  type ContaminationReport,
+  curate,
+  type Curated,
+  type CurateOptions,
+  DUPLICATES,
+  NEAR_DUPLICATES,
+  type Repeats,
+} from "./quality/curate.ts";
+export { createSchedule, type Schedule, type ScheduleOptions } from "./mixture/schedule.ts";
+export { type MixtureTask, SAMPLING, type Sampling, samplingWeights, type WeightChange } from "./mixture/weights.ts";
 export { type JsonLine, type Line, readJsonl, readLines } from "./readers/jsonl.ts";
 export { countTargets, type Example, IGNORED, shiftLabels } from "./tokenize/example.ts";
 export { labelWeights, type WeightedSpan } from "./tokenize/label-weights.ts";

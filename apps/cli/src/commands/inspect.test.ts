@@ -70,6 +70,51 @@ describe("inspect", () => {
     expect(await trained("--set", "data.train_on=last")).toEqual(["no</s>"]);
   });
 
+  test("tasks are drawn by rule, and weights change at a step", async () => {
+    const cwd = folder(
+      "  train: [{path: qa.jsonl}, {path: chat.jsonl}]\n  sampling: equal\n  sampling_schedule: [{step: 3, weights: {qa: 1, chat: 0}}]\n",
+      "train: {batch_size: 2, max_steps: 6}\n",
+    );
+    expect((await runCli(["inspect", "run.yaml", "--json"], { cwd })).document()).toMatchObject({ steps: 6 });
+    const wrong = ["inspect", "run.yaml", "--json", "--set", "data.sampling_schedule=[{step: 3, weights: {qa: 1}}]"];
+    expect((await runCli(wrong, { cwd })).document()).toMatchObject({ error: { code: "MIXTURE_INVALID" } });
+  });
+
+  test("says what repeats, what leaks and how little there is; drop takes it out", async () => {
+    const line = (text: string): string => JSON.stringify({ text });
+    const cwd = folderWith({
+      ...modelFolder("model"),
+      "run.yaml": "model: model\noutput: runs/x\ndata:\n  train: [{path: a.jsonl}]\n  eval: [{path: b.jsonl}]\n",
+      "a.jsonl": ["one", "two", "one", "three", "four"].map(line).join("\n"),
+      "b.jsonl": ["two", "five"].map(line).join("\n"),
+    });
+    const inspect = async (...sets: string[]): Promise<Record<string, unknown>> =>
+      (await runCli(["inspect", "run.yaml", "--json", ...sets.flatMap((set) => ["--set", set])], { cwd })).document();
+    const found = {
+      duplicates: { rows: 1, dropped: false, examples: [[0, 2]] },
+      near_duplicates: null,
+      contamination: { eval: { held_rows: 1, of_rows: 2, train_rows: 1, examples: [{ held_row: 0, train_row: 1 }] } },
+    };
+    expect(await inspect()).toMatchObject({
+      mask_report: { examples: 5, quality: found },
+      warnings: [
+        expect.stringMatching(/^5 training rows are very few/),
+        expect.stringMatching(/^rows that repeat an earlier one: 1, such as row 2 and row 0/),
+        expect.stringMatching(/^eval rows that training rows contain: 1 of 2/),
+      ],
+    });
+    expect(await inspect("data.duplicates=drop", "data.contamination=drop")).toMatchObject({
+      mask_report: {
+        examples: 3,
+        quality: { duplicates: { dropped: true }, contamination: { eval: { dropped: true } } },
+      },
+    });
+    expect(await inspect("data.near_duplicates=report", "data.contamination=none")).toMatchObject({
+      mask_report: { quality: { near_duplicates: { rows: 0 }, contamination: {} } },
+    });
+    expect(await inspect("data.contamination=error")).toMatchObject({ error: { code: "CONTAMINATED" } });
+  });
+
   test("counts shares per task, in rows and in targets; loss weights make the objective task_mean", async () => {
     const cwd = folder("  train: [{path: qa.jsonl, loss_weight: 2}, {path: chat.jsonl}]\n");
     const document = (await runCli(["inspect", "run.yaml", "--json"], { cwd })).document();

@@ -7,6 +7,7 @@ import { nodeFiles } from "@tunesmith/node";
 import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
+import { warnings } from "../curation.ts";
 import { inspectHtml } from "../inspect-html.ts";
 import { loadRunData, maskReport } from "../run-data.ts";
 
@@ -45,6 +46,7 @@ export async function run(
   const document = {
     samples,
     mask_report: report,
+    warnings: warnings(data),
     gates: { max_lost: { limit: loaded.config.gates.max_lost, value: report.lost.share, ok: true } }, // a share beyond it has thrown
     objective: data.objective,
     steps: totalSteps,
@@ -85,6 +87,7 @@ const PLAIN = "\u001b[0m";
 function textOf(document: {
   samples: readonly Sample[];
   mask_report: ReturnType<typeof maskReport>;
+  warnings: readonly string[];
   objective: string;
   steps: number;
   steps_per_epoch: number;
@@ -107,6 +110,7 @@ function textOf(document: {
     ...shown,
     `${report.examples} examples, ${report.tokens} tokens, of which ${percent(report.target_share)} are trained; longest ${report.longest} of ${report.max_length}`,
     ...tasks,
+    ...document.warnings.map((warning) => `warning: ${warning}`),
     `lost: ${report.lost.rows} of ${report.lost.of_rows} rows, ${report.lost.tokens} of ${report.lost.of_tokens} tokens`,
     `${document.eval_rows} rows for evaluation, ${document.test_rows} for the test at the end`,
     `${steps} steps, ${document.steps_per_epoch} per epoch, objective ${objective}`,

@@ -240,6 +240,16 @@ describe("keys against each other", () => {
       6,
     ],
     ["quant without qlora", `${MINIMAL}tune: {quant: {type: nf4}}\n`, "tune.quant", 6],
+    [
+      "sampling beside a weight",
+      `${MINIMAL}  sampling: equal\n  tasks: {a: {sampling_weight: 1}}\n`,
+      "data.tasks.a.sampling_weight",
+      7,
+    ],
+    ["a temperature nobody asked for", `${MINIMAL}  sampling_temperature: 2\n`, "data.sampling_temperature", 6],
+    ["sampling by a temperature that is missing", `${MINIMAL}  sampling: temperature\n`, "data.sampling", 6],
+    ["a threshold for nothing", `${MINIMAL}  near_threshold: 0.9\n`, "data.near_threshold", 6],
+    ["packed rows by length", `${MINIMAL}  group_by_length: true\n`, "data.group_by_length", 6],
     ["unfreeze without freeze", `${MINIMAL}tune: {unfreeze: [lm_head]}\n`, "tune.unfreeze", 6],
   ])("%s", async (_, text, key, line) => {
     const error = await failure(text);

@@ -64,6 +64,23 @@ function* mixtureRules({ config }: Checked): Generator<Problem> {
   const { train: entries, tasks = {} } = config.data;
   const taskNames = entries.map((entry) => entry.name ?? stem(entry.path));
   const weighted = entries.filter((entry) => entry.sampling_weight !== undefined);
+  if (config.data.sampling !== undefined) {
+    const own = entries.findIndex((entry) => entry.sampling_weight !== undefined);
+    const named = Object.entries(tasks).find(([, task]) => task.sampling_weight !== undefined)?.[0];
+    const key = own >= 0 ? ["data", "train", own] : named === undefined ? undefined : ["data", "tasks", named];
+    if (key)
+      yield conflict(
+        [...key, "sampling_weight"],
+        "contradicts data.sampling, which sets all weights",
+        "remove one of the two",
+      );
+    if (config.data.sampling === "temperature" && config.data.sampling_temperature === undefined)
+      yield conflict(
+        ["data", "sampling"],
+        "needs sampling_temperature",
+        "set it: 1 is proportional, large values are nearly equal; mT5 took 3.33",
+      );
+  }
   const anyTaskWeight = Object.values(tasks).some((task) => task.sampling_weight !== undefined);
   for (const [i, entry] of entries.entries()) {
     const key: KeyPath = ["data", "train", i];
@@ -95,6 +112,20 @@ function* mixtureRules({ config }: Checked): Generator<Problem> {
 
 function* withoutEffect({ config, written }: Checked): Generator<Problem> {
   const { data, tune, train } = config;
+  if (data.sampling_temperature !== undefined && data.sampling !== "temperature")
+    yield conflict(["data", "sampling_temperature"], "has no effect without sampling: temperature", "remove it");
+  if (data.near_threshold !== undefined && data.near_duplicates === "none")
+    yield conflict(
+      ["data", "near_threshold"],
+      "has no effect with near_duplicates: none",
+      "remove it, or use near_duplicates: report or drop",
+    );
+  if (data.group_by_length && (data.packing !== false || !data.shuffle))
+    yield conflict(
+      ["data", "group_by_length"],
+      "needs packing: false and shuffle: true: packed rows have no padding to save",
+      "remove it",
+    );
   if (train.objective === "token_mean") {
     const remove = "use objective: task_mean, or remove the loss weights";
     for (const [i, entry] of data.train.entries())

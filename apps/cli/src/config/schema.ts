@@ -1,6 +1,7 @@
 // The config file as one zod schema: defaults, ranges and descriptions live here, and docs/config.schema.json
 // is written from it. Key names and meanings are the contract of docs/cli.md.
 
+import { CONTAMINATION, DUPLICATES, NEAR_DUPLICATES, SAMPLING } from "@tunesmith/data";
 import { z } from "zod";
 
 const trainOn = z.enum(["assistant", "last", "completion", "all"]);
@@ -30,9 +31,31 @@ const taskSchema = z.strictObject({
   max_epochs: positiveInt.optional().describe("each row of the task is drawn at most this often"),
 });
 
+const weightChangeSchema = z.strictObject({
+  step: z.int().min(2).describe("the first update, as logged, that these weights hold for"),
+  weights: z.record(z.string(), z.number().min(0)).describe("one per task"),
+});
+
 const dataSchema = z.strictObject({
   train: z.array(dataEntrySchema).min(1),
   tasks: z.record(z.string(), taskSchema).optional().describe("for rows that carry their own `task` column"),
+  sampling: z
+    .enum(SAMPLING)
+    .optional()
+    .describe("sampling weights from the tasks' row counts, instead of sampling_weight"),
+  sampling_temperature: share.optional().describe("T of sampling: temperature, where a task of n rows weighs n^(1/T)"),
+  sampling_schedule: z
+    .array(weightChangeSchema)
+    .min(1)
+    .optional()
+    .describe("weights that replace the first ones from a step on"),
+  duplicates: z.enum(DUPLICATES).default("report").describe("rows with the same tokens and targets"),
+  near_duplicates: z
+    .enum(NEAR_DUPLICATES)
+    .default("none")
+    .describe("rows whose runs of 5 tokens are much alike (MinHash)"),
+  near_threshold: z.number().min(0.5).max(1).optional().describe("Jaccard index of near duplicates; default 0.8"),
+  contamination: z.enum(CONTAMINATION).default("report").describe("training rows that contain an eval or test row"),
   eval: z.array(dataEntrySchema).min(1).optional(),
   eval_split: z.number().gt(0).lt(1).optional(),
   test: z.array(dataEntrySchema).min(1).optional(),
@@ -43,6 +66,10 @@ const dataSchema = z.strictObject({
   overlong: overlong.default("error"),
   append_eos: z.boolean().default(true),
   packing: z.union([z.boolean(), z.literal("bins")]).default(true),
+  group_by_length: z
+    .boolean()
+    .default(false)
+    .describe("packing false: micro-batches of similar length, for less padding"),
   shuffle: z.boolean().default(true),
 });
 

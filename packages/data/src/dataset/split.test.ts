@@ -6,9 +6,9 @@ import { checkSplitSources, splitExamples } from "./split.ts";
 /** One example per row; `blocks` more of row 0. */
 function examples(sizes: Readonly<Record<string, number>>, blocks = 0): Example[] {
   let row = 0;
-  const arrays = { inputIds: new Int32Array(1), targets: new Int32Array(1), targetWeights: new Float32Array(1) };
+  const arrays = { targets: new Int32Array(1), targetWeights: new Float32Array(1) };
   const out = Object.entries(sizes).flatMap(([task, size]) =>
-    Array.from({ length: size }, () => ({ ...arrays, task, row: row++ })),
+    Array.from({ length: size }, () => ({ ...arrays, inputIds: Int32Array.of(row), task, row: row++ })),
   );
   return [...Array.from({ length: blocks }, () => ({ ...out[0]! })), ...out];
 }
@@ -52,6 +52,61 @@ describe("splitExamples", () => {
         new Set(Object.values(split).flatMap((part: Example[]) => (part.some((e) => e.row === 0) ? [part] : []))).size,
       ).toBe(1);
     }
+  });
+  test("duplicates never straddle, whatever their task, and shares hold in whole groups", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(30), fc.nat(1)), { minLength: 8, maxLength: 80 }),
+        fc.nat(),
+        (rows, seed) => {
+          const all = rows.map(([text, task], row): Example => ({
+            inputIds: Int32Array.of(text, 7),
+            targets: Int32Array.of(7, -100),
+            targetWeights: Float32Array.of(1, 0),
+            task: `t${task}`,
+            row,
+          }));
+          let split;
+          try {
+            split = splitExamples(all, { evalSplit: 0.2, testSplit: 0.2, seed });
+          } catch (error) {
+            expect(error).toMatchObject({ code: "SPLIT_INVALID" }); // all rows of a task may be one text
+            return;
+          }
+          const texts = (part: readonly Example[]): Set<number> => new Set(part.map(({ inputIds }) => inputIds[0]!));
+          const [train, evaluation, test] = [texts(split.train), texts(split.eval), texts(split.test)];
+          expect([...evaluation, ...test].filter((text) => train.has(text))).toEqual([]);
+          expect([...evaluation].filter((text) => test.has(text))).toEqual([]);
+          expect(split.train.length + split.eval.length + split.test.length).toBe(all.length);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+  test("groups that are named stay together as duplicates do", () => {
+    const alike = [
+      [0, 1, 2],
+      [2, 3],
+    ];
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const split = splitExamples(examples({ a: 10 }), { evalSplit: 0.4, seed, alike });
+      const held = split.eval.filter(({ row }) => row < 4).length;
+      expect([held === 0 || held === 4, split.eval.length]).toEqual([true, 4]);
+    }
+  });
+  test("a group larger than the share is held back where there is nothing smaller", () => {
+    const pairs = [0, 0, 1, 1, 2, 2].map((text, row) => ({
+      ...examples({ a: 1 })[0]!,
+      inputIds: Int32Array.of(text),
+      row,
+    }));
+    expect(splitExamples(pairs, { evalSplit: 0.1, seed: 3 })).toMatchObject({
+      train: { length: 4 },
+      eval: { length: 2 },
+    });
+    expect(() => splitExamples(pairs.slice(0, 2), { evalSplit: 0.1, seed: 3 })).toThrow(
+      expect.objectContaining({ code: "SPLIT_INVALID" }),
+    );
   });
   test("no split asked for: all is training", () => {
     expect(splitExamples(examples({ a: 1 }), { seed: 1 })).toMatchObject({ train: { length: 1 }, eval: [], test: [] });

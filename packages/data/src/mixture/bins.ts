@@ -5,28 +5,7 @@
 import { siteId } from "@tunesmith/core";
 import type { Draws } from "./draws.ts";
 import { permute } from "./feistel.ts";
-
-/** Draws that are packed together. */
-const WINDOW = 8192;
-
-/** What a micro-batch counts: single examples, or bins of them. */
-export interface Units {
-  /** units of an epoch; 0 = every task is used up */
-  epochSize(epoch: number): number;
-  /** the next epoch of another size, Infinity if all that follow are alike */
-  nextChange(epoch: number): number;
-  /** example indices of unit `i` */
-  at(epoch: number, i: number): readonly number[];
-}
-
-/** Every example is a unit of its own. */
-export function singles(draws: Draws): Units {
-  return {
-    epochSize: (epoch) => draws.epochSize(epoch),
-    nextChange: (epoch) => draws.nextChange(epoch),
-    at: (epoch, i) => [draws.at(epoch, i)],
-  };
-}
+import { type Units, WINDOW } from "./units.ts";
 
 export interface BinOptions {
   /** tokens of each example of the dataset */

@@ -2,14 +2,13 @@
 
 import { siteId } from "@tunesmith/core";
 import { permute } from "./feistel.ts";
-import { mixturePhases, type Phase } from "./quotas.ts";
+import { mixturePhases, type Phase, type Stage, sumOf } from "./quotas.ts";
 
 /** Examples of one task, in file order. */
 export interface TaskExamples {
   readonly name: string;
   /** indices into the dataset */
   readonly examples: Int32Array;
-  readonly samplingWeight?: number | undefined;
   /** how often each example may be drawn at most */
   readonly maxEpochs?: number | undefined;
 }
@@ -61,13 +60,19 @@ export function plainDraws(tasks: readonly TaskExamples[], { seed, shuffle }: Dr
  * Tasks drawn by weight. Draws come in cycles whose slots are dealt by quota and shuffled by (seed, cycle), or interleaved
  * evenly without `shuffle`; each task walks its own permutation, and a new one after its end. An epoch is as many draws as
  * there are examples.
+ *
+ * @param stages - the weights of the tasks, by the draw they hold from; the first at 0
  */
-export function weightedDraws(tasks: readonly TaskExamples[], { seed, shuffle }: DrawOptions): Draws {
-  const weights = tasks.map((task) => task.samplingWeight!);
+export function weightedDraws(
+  tasks: readonly TaskExamples[],
+  stages: readonly Stage[],
+  { seed, shuffle }: DrawOptions,
+): Draws {
   const caps = tasks.map((task) => (task.maxEpochs ?? Infinity) * task.examples.length);
-  const phases = mixturePhases(weights, caps);
+  const phases = mixturePhases(stages, caps);
   const size = tasks.reduce((sum, task) => sum + task.examples.length, 0);
-  const capacity = caps.reduce((a, b) => a + b, 0);
+  const last = phases.at(-1)!;
+  const capacity = last.draw + last.cycles * sumOf(last.quotas);
   const sites = tasks.map((task) => siteId(task.name, "task order"));
   const cycleSite = siteId("data", "mixture cycle");
 
@@ -88,7 +93,7 @@ export function weightedDraws(tasks: readonly TaskExamples[], { seed, shuffle }:
     at: (epoch, i) => {
       const draw = epoch * size + i;
       const phase = phases.findLast((candidate) => candidate.draw <= draw)!;
-      const length = phase.quotas.reduce((a, b) => a + b, 0);
+      const length = sumOf(phase.quotas);
       const cycleInPhase = Math.floor((draw - phase.draw) / length);
       const { task, before } = slotsOf(phase, phase.cycle + cycleInPhase)[(draw - phase.draw) % length]!;
       const ordinal = phase.drawn[task]! + cycleInPhase * phase.quotas[task]! + before;

@@ -24,12 +24,12 @@ describe("largestRemainder", () => {
 
 describe("mixturePhases", () => {
   test("without caps there is one phase for ever", () => {
-    expect(mixturePhases([3, 1], [Infinity, Infinity])).toEqual([
+    expect(mixturePhases([{ draw: 0, weights: [3, 1] }], [Infinity, Infinity])).toEqual([
       { cycle: 0, cycles: Infinity, draw: 0, quotas: [750, 250], drawn: [0, 0] },
     ]);
   });
   test("a capped task gets what it has left, then leaves its slots to the others", () => {
-    expect(mixturePhases([1, 1], [1200, Infinity])).toEqual([
+    expect(mixturePhases([{ draw: 0, weights: [1, 1] }], [1200, Infinity])).toEqual([
       { cycle: 0, cycles: 2, draw: 0, quotas: [500, 500], drawn: [0, 0] },
       { cycle: 2, cycles: 1, draw: 2000, quotas: [200, 800], drawn: [1000, 1000] },
       { cycle: 3, cycles: Infinity, draw: 3000, quotas: [0, 1000], drawn: [1200, 1800] },
@@ -43,7 +43,7 @@ describe("mixturePhases", () => {
     fc.assert(
       fc.property(fc.array(task, { minLength: 1, maxLength: 8 }), (tasks) => {
         const phases = mixturePhases(
-          tasks.map((t) => t.weight),
+          [{ draw: 0, weights: tasks.map((t) => t.weight) }],
           tasks.map((t) => t.cap),
         );
         const drawn = tasks.map(() => 0);

@@ -29,35 +29,51 @@ export interface Phase {
   readonly drawn: readonly number[];
 }
 
-/**
- * The phases of a mixture. Each lasts until some task would pass its cap; then comes one cycle in which that task gets
- * what it has left and the others share the rest, and then a phase without it.
- *
- * @param caps - draws after which a task is used up, Infinity where there is no cap
- */
-export function mixturePhases(weights: readonly number[], caps: readonly number[]): Phase[] {
-  const phases: Phase[] = [];
-  const drawn = weights.map(() => 0);
-  let cycle = 0;
-  let draw = 0;
-  for (;;) {
-    const left = caps.map((cap, k) => cap - drawn[k]!);
-    if (left.every((n) => n === 0)) return phases;
-    const quotas = cycleQuotas(weights, left);
-    const cycles = Math.min(...quotas.map((quota, k) => (quota === 0 ? Infinity : Math.floor(left[k]! / quota))));
-    phases.push({ cycle, cycles, draw, quotas, drawn: [...drawn] });
-    if (cycles === Infinity) return phases;
-    quotas.forEach((quota, k) => (drawn[k]! += quota * cycles));
-    draw += cycles * quotas.reduce((a, b) => a + b, 0);
-    cycle += cycles;
-  }
+/** Weights that hold from a draw on. */
+export interface Stage {
+  readonly draw: number;
+  /** one per task, ≥ 0, not all 0 */
+  readonly weights: readonly number[];
 }
 
-/** Quotas of the next cycle: a task never gets more than it has left, the others share what it leaves. */
-function cycleQuotas(weights: readonly number[], left: readonly number[]): number[] {
+/**
+ * The phases of a mixture. Each lasts until some task would pass its cap; then comes one cycle in which that task gets
+ * what it has left and the others share the rest, and then a phase without it. Where a stage begins inside a cycle, the
+ * cycle before it is cut short there.
+ *
+ * @param stages - by ascending draw, the first at 0
+ * @param caps - draws after which a task is used up, Infinity where there is no cap
+ * @returns phases without a gap; they end where no task with a weight has draws left
+ */
+export function mixturePhases(stages: readonly Stage[], caps: readonly number[]): Phase[] {
+  const phases: Phase[] = [];
+  const drawn = caps.map(() => 0);
+  let cycle = 0;
+  let draw = 0;
+  for (const [i, { weights }] of stages.entries()) {
+    const end = stages[i + 1]?.draw ?? Infinity;
+    while (draw < end) {
+      const left = caps.map((cap, k) => cap - drawn[k]!);
+      const quotas = cycleQuotas(weights, left, Math.min(CYCLE, end - draw));
+      const length = sumOf(quotas);
+      if (length === 0) break;
+      const allowed = quotas.map((quota, k) => (quota === 0 ? Infinity : Math.floor(left[k]! / quota)));
+      const cycles = Math.min(...allowed, Math.floor((end - draw) / length));
+      phases.push({ cycle, cycles, draw, quotas, drawn: [...drawn] });
+      if (cycles === Infinity) return phases;
+      quotas.forEach((quota, k) => (drawn[k]! += quota * cycles));
+      draw += cycles * length;
+      cycle += cycles;
+    }
+    if (draw < end) return phases;
+  }
+  return phases;
+}
+
+/** Quotas of a cycle of `slots`: a task never gets more than it has left, the others share what it leaves. */
+function cycleQuotas(weights: readonly number[], left: readonly number[], slots: number): number[] {
   const quotas = weights.map(() => 0);
-  let open = weights.flatMap((_, k) => (left[k]! > 0 ? [k] : []));
-  let slots = CYCLE;
+  let open = weights.flatMap((weight, k) => (weight > 0 && left[k]! > 0 ? [k] : []));
   for (;;) {
     const shares = largestRemainder(
       open.map((k) => weights[k]!),
@@ -75,4 +91,9 @@ function cycleQuotas(weights: readonly number[], left: readonly number[]): numbe
     open = open.filter((k) => !full.includes(k));
     if (open.length === 0) return quotas;
   }
+}
+
+/** Draws of a cycle with these quotas. */
+export function sumOf(quotas: readonly number[]): number {
+  return quotas.reduce((a, b) => a + b, 0);
 }

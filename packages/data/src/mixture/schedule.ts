@@ -1,18 +1,12 @@
 // Which examples form which optimizer step: a pure function of (options, step), so that resuming is a lookup.
 
 import { DataError } from "../errors.ts";
-import { bins, singles, type Units } from "./bins.ts";
-import { plainDraws, type TaskExamples, weightedDraws } from "./draws.ts";
-import { CYCLE, largestRemainder } from "./quotas.ts";
-
-/** A task of a mixture. */
-export interface MixtureTask {
-  readonly name: string;
-  /** share of the draws, relative to the other tasks'; set for all tasks or for none */
-  readonly samplingWeight?: number | undefined;
-  /** integer ≥ 1: how often each of its examples may be drawn at most */
-  readonly maxEpochs?: number | undefined;
-}
+import { bins } from "./bins.ts";
+import { type Draws, plainDraws, type TaskExamples, weightedDraws } from "./draws.ts";
+import { lengthGroups } from "./length-groups.ts";
+import type { Stage } from "./quotas.ts";
+import { singles, type Units } from "./units.ts";
+import { checkMixture, type MixtureTask, type WeightChange, weightStages } from "./weights.ts";
 
 export interface ScheduleOptions {
   readonly tasks: readonly MixtureTask[];
@@ -28,6 +22,10 @@ export interface ScheduleOptions {
   readonly epochs?: number | undefined;
   readonly maxSteps?: number | undefined;
   readonly shuffle: boolean;
+  /** weights that replace the tasks' own from a step on, by ascending step */
+  readonly weightChanges?: readonly WeightChange[] | undefined;
+  /** for `packing: false`: tokens of each example; micro-batches then hold examples of similar length */
+  readonly groupByLength?: ArrayLike<number> | undefined;
   /** `packing: bins`: examples are packed into bins of `maxLength` tokens, and `batchSize` counts bins */
   readonly bins?: { readonly lengths: ArrayLike<number>; readonly maxLength: number } | undefined;
 }
@@ -59,14 +57,11 @@ export interface Schedule {
 export function createSchedule(options: ScheduleOptions): Schedule {
   checkNumbers(options);
   const tasks = collect(options);
-  const weighted = checkMixture(tasks);
   const { seed, shuffle, batchSize, gradAccumulation } = options;
-  const draws = weighted ? weightedDraws(tasks, { seed, shuffle }) : plainDraws(tasks, { seed, shuffle });
-  const units =
-    options.bins === undefined
-      ? singles(draws)
-      : bins(draws, { ...options.bins, exampleTasks: options.exampleTasks, seed, shuffle });
   const perStep = batchSize * gradAccumulation;
+  const stages = stagesOf(options, perStep);
+  const draws = stages ? weightedDraws(tasks, stages, { seed, shuffle }) : plainDraws(tasks, { seed, shuffle });
+  const units = unitsOf(draws, options);
   const runs = layOut(units, perStep, options);
   const totalSteps = runs.reduce((sum, run) => sum + run.steps, 0);
 
@@ -101,6 +96,30 @@ export function createSchedule(options: ScheduleOptions): Schedule {
       return epoch + start / size;
     },
   };
+}
+
+/** Weights by the draw they hold from; undefined where tasks are not drawn by weight. */
+function stagesOf(options: ScheduleOptions, perStep: number): Stage[] | undefined {
+  const { tasks, exampleTasks, weightChanges = [] } = options;
+  const weighted = checkMixture(tasks);
+  if (weightChanges.length === 0) return weighted ? weightStages(tasks, [], () => 0) : undefined;
+  if (!weighted || options.bins || options.groupByLength) {
+    throw new DataError("MIXTURE_INVALID", "sampling_schedule: there are no single draws by weight to schedule", {
+      expected: "sampling weights for the start, and neither bins nor group_by_length, which move draws between steps",
+      received: weighted ? (options.bins ? "packing: bins" : "group_by_length") : "no sampling weights",
+      fix: weighted ? "use packing: true" : "set sampling or a sampling_weight for every task",
+    });
+  }
+  const perEpoch = Math.ceil(exampleTasks.length / perStep);
+  // an epoch's last window is smaller, so steps are counted epoch by epoch
+  const firstDraw = (step: number): number =>
+    Math.floor(step / perEpoch) * exampleTasks.length + (step % perEpoch) * perStep;
+  return weightStages(tasks, weightChanges, firstDraw);
+}
+
+function unitsOf(draws: Draws, { bins: packed, groupByLength: lengths, ...options }: ScheduleOptions): Units {
+  if (packed) return bins(draws, { ...packed, ...options });
+  return lengths ? lengthGroups(draws, { lengths, ...options }) : singles(draws);
 }
 
 /** Epochs of one size, in a row; only the last of all may stop before its end. */
@@ -150,8 +169,10 @@ function checkNumbers({
   gradAccumulation,
   epochs,
   maxSteps,
+  shuffle,
   exampleTasks,
-  bins,
+  bins: packed,
+  groupByLength,
 }: ScheduleOptions): void {
   const check = (name: string, value: number, fine: boolean, expected: string): void => {
     if (fine) return;
@@ -163,11 +184,20 @@ function checkNumbers({
   check("grad_accumulation", gradAccumulation, count(gradAccumulation), "an integer ≥ 1");
   if (epochs !== undefined) check("epochs", epochs, Number.isFinite(epochs) && epochs > 0, "a number > 0");
   if (maxSteps !== undefined) check("max_steps", maxSteps, count(maxSteps), "an integer ≥ 1");
-  if (bins !== undefined) {
-    const { lengths, maxLength } = bins;
+  if (packed) {
+    const { maxLength } = packed;
     check("max_length", maxLength, count(maxLength) && maxLength < 2 ** 31, "an integer ≥ 1");
+  }
+  const lengths = packed?.lengths ?? groupByLength;
+  if (lengths) {
     const expected = `${exampleTasks.length}, one per example`;
     check("the number of lengths", lengths.length, lengths.length === exampleTasks.length, expected);
+  }
+  if (groupByLength && (packed || !shuffle)) {
+    throw new DataError("SCHEDULE_INVALID", "schedule: group_by_length needs packing: false and shuffle: true", {
+      received: packed ? "packing: bins" : "shuffle: false",
+      fix: "remove group_by_length",
+    });
   }
   if ((epochs === undefined) === (maxSteps === undefined)) {
     throw new DataError("SCHEDULE_INVALID", "schedule: give epochs or max_steps, one of the two", {
@@ -189,55 +219,4 @@ function collect({ tasks, exampleTasks }: ScheduleOptions): TaskExamples[] {
     }
     return { ...task, examples: Int32Array.from(lists[k]!) };
   });
-}
-
-/** True if the tasks are drawn by weight. */
-function checkMixture(tasks: readonly TaskExamples[]): boolean {
-  const fail = (message: string, details: { expected?: string; received?: string; fix?: string }): never => {
-    throw new DataError("MIXTURE_INVALID", message, details);
-  };
-  if (tasks.length === 0)
-    throw new DataError("TASK_EMPTY", "schedule: there are no tasks and no examples", { fix: "check the data files" });
-  for (const { name, maxEpochs, samplingWeight } of tasks) {
-    if (maxEpochs !== undefined && !(Number.isSafeInteger(maxEpochs) && maxEpochs >= 1)) {
-      fail(`task ${JSON.stringify(name)}: max_epochs is ${maxEpochs}`, {
-        expected: "an integer ≥ 1",
-        received: String(maxEpochs),
-      });
-    }
-    if (samplingWeight !== undefined && !(Number.isFinite(samplingWeight) && samplingWeight > 0)) {
-      fail(`task ${JSON.stringify(name)}: sampling_weight is ${samplingWeight}`, {
-        expected: "a number > 0",
-        received: String(samplingWeight),
-        fix: "remove the task to draw nothing from it",
-      });
-    }
-  }
-  const set = tasks.filter((task) => task.samplingWeight !== undefined);
-  if (set.length === 0) return false;
-  if (tasks.length === 1) {
-    fail("sampling_weight is set and there is only one task", {
-      fix: "remove sampling_weight; loss_weight is the knob that scales a loss",
-    });
-  }
-  if (set.length < tasks.length) {
-    const missing = tasks.filter((task) => task.samplingWeight === undefined).map((task) => task.name);
-    fail(`sampling_weight is set for some tasks but not for ${missing.join(", ")}`, {
-      expected: "a sampling_weight for every task or for none",
-      fix: "set it for the others too",
-    });
-  }
-  const quotas = largestRemainder(
-    tasks.map((task) => task.samplingWeight!),
-    CYCLE,
-  );
-  const never = quotas.indexOf(0);
-  if (never !== -1) {
-    fail(`task ${JSON.stringify(tasks[never]!.name)}: its sampling_weight is less than a slot of a cycle of ${CYCLE}`, {
-      expected: `a share of at least 1/${CYCLE}`,
-      received: String(tasks[never]!.samplingWeight),
-      fix: "raise its sampling_weight or remove the task",
-    });
-  }
-  return true;
 }
