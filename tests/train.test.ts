@@ -6,7 +6,7 @@ import { loraShapes } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { train, tuneLora } from "@tunesmith/sft";
 import type { StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
-import type { Device } from "@tunesmith/tensor";
+import type { Device, Tensor } from "@tunesmith/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "./support/device.ts";
 import { goldenPath, maxError } from "./support/goldens.ts";
@@ -194,10 +194,10 @@ describe("a NaN", () => {
   test("debug mode names the kernel that made it", async () => {
     const debug = await openDevice({ debug: true });
     const own = await loadModel(debug, nodeFiles(), goldenPath("models", "llama-untied"));
-    const broken = own.layers[1]!.post_attention_layernorm;
+    const broken = own.parameters.get("model.layers.1.post_attention_layernorm.weight") as Tensor;
     broken.write(Float32Array.from({ length: broken.size }, (_, i) => (i === 3 ? NaN : 1)));
     await expect(run([8], {}, own)).rejects.toMatchObject({
-      message: expect.stringContaining("first seen in norm_forward"),
+      message: expect.stringContaining("first seen in add_norm_forward"),
     });
     own.dispose();
   });

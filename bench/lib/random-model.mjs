@@ -1,7 +1,6 @@
 // A model whose weights are drawn on the device by a counter-based hash: nothing large is uploaded, so that a benchmark
 // of a large model starts at once, on a machine that has no checkpoint.
-import { ropeTables } from "@tunesmith/autograd";
-import { parameterShapes } from "@tunesmith/models";
+import { assembleModel, parameterShapes } from "@tunesmith/models";
 import { BYTES_PER_ELEMENT, defineKernel, GROUP_INDEX, launch, MAIN_ARGS, state } from "@tunesmith/tensor";
 
 /** @import { Model, ModelConfig } from "@tunesmith/models" */
@@ -60,7 +59,7 @@ export function randomModel(device, config, { format, positions }) {
   /** @param {string} name */
   const vector = (name) => {
     const shape = shapes.get(name) ?? [0];
-    const data = new Float32Array(shape[0] ?? 0).fill(name.endsWith("bias") ? 0 : 1);
+    const data = new Float32Array(shape[0] ?? 0).fill(name.endsWith("bias") || config.norm === "rms_offset" ? 0 : 1);
     return own(state(device, { shape, dtype: "f32", category: "weights", label: name, data }));
   };
   /**
@@ -90,58 +89,9 @@ export function randomModel(device, config, { format, positions }) {
     }
     return { shape: [rows, cols], format, shards };
   };
-  /** @param {string} path */
-  const linear = (path) => ({
-    path,
-    weight: matrix(`${path}.weight`),
-    bias: shapes.has(`${path}.bias`) ? vector(`${path}.bias`) : undefined,
-  });
-
-  const embed_tokens = matrix("model.embed_tokens.weight");
-  const layers = Array.from({ length: config.layers }, (_, i) => {
-    const at = `model.layers.${i}`;
-    return {
-      input_layernorm: vector(`${at}.input_layernorm.weight`),
-      self_attn: {
-        q_proj: linear(`${at}.self_attn.q_proj`),
-        k_proj: linear(`${at}.self_attn.k_proj`),
-        v_proj: linear(`${at}.self_attn.v_proj`),
-        o_proj: linear(`${at}.self_attn.o_proj`),
-        q_norm: undefined,
-        k_norm: undefined,
-      },
-      post_attention_layernorm: vector(`${at}.post_attention_layernorm.weight`),
-      mlp: {
-        gate_proj: linear(`${at}.mlp.gate_proj`),
-        up_proj: linear(`${at}.mlp.up_proj`),
-        down_proj: linear(`${at}.mlp.down_proj`),
-      },
-    };
-  });
-  const frequencies = Array.from(
-    { length: config.headDim / 2 },
-    (_, i) => config.rope.theta ** ((-2 * i) / config.headDim),
+  const parameters = new Map(
+    [...shapes].map(([name, shape]) => [name, shape.length === 1 ? vector(name) : matrix(name)]),
   );
-  const tables = ropeTables(frequencies, positions);
-  const table = (/** @type {"cosines" | "sines"} */ label) =>
-    own(
-      state(device, {
-        shape: [positions, config.headDim / 2],
-        dtype: "f32",
-        category: "weights",
-        label: `rope ${label}`,
-        data: tables[label],
-      }),
-    );
-  return {
-    device,
-    config,
-    embed_tokens,
-    layers,
-    norm: vector("model.norm.weight"),
-    lm_head: config.tiedHead ? embed_tokens : matrix("lm_head.weight"),
-    rotary: { cosines: table("cosines"), sines: table("sines") },
-    positions,
-    dispose: () => owned.forEach((tensor) => tensor.dispose()),
-  };
+  const dispose = () => owned.forEach((tensor) => tensor.dispose());
+  return assembleModel(device, config, parameters, { positions, dispose });
 }

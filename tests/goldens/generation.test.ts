@@ -6,7 +6,21 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "../support/device.ts";
 import { goldenPath, readJson } from "../support/goldens.ts";
 
-const MODELS = ["llama-untied", "llama-llama3rope-tied", "llama-bf16", "mistral-swa", "qwen2-tied", "qwen3-tied"];
+const MODELS = [
+  "llama-untied",
+  "llama-llama3rope-tied",
+  "llama-bf16",
+  "mistral-swa",
+  "qwen2-tied",
+  "qwen3-tied",
+  "smollm3",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "phi3",
+  "gpt2",
+  "gpt-neox",
+];
 
 interface Generation {
   single: { prompt: number[]; continuation: number[] };

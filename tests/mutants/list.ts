@@ -285,16 +285,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "qwen2's window applies although it is switched off",
-    file: "packages/models/src/config.ts",
-    find: 'if (!read.flag("use_sliding_window", false)) return Array.from({ length: layers });',
+    file: "packages/models/src/architectures/qwen2.ts",
+    find: 'if (!read.flag("use_sliding_window", false)) return perLayer(layers, () => undefined);',
     replace: "",
     tests: ["tests/goldens/models.test.ts"],
   },
   {
     name: "per-head norms are skipped",
-    file: "packages/models/src/decoder.ts",
-    find: "weight ? rmsNorm(x, weight, { eps, groups: heads }) : x;",
-    replace: "x;",
+    file: "packages/models/src/layers.ts",
+    find: "at.rotate(weight ? at.norm(y, weight, n) : y, n);",
+    replace: "at.rotate(y, n);",
     tests: ["tests/goldens/models.test.ts"],
   },
   {
@@ -314,9 +314,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a tied head gives the embedding no gradient",
     file: "packages/models/src/build.ts",
-    find: "config.tiedHead ? embed_tokens",
+    find: "config.tiedHead ? embedding",
     replace:
-      "config.tiedHead ? { ...embed_tokens, shards: embed_tokens.shards.map((shard) => ({ ...shard, tensor: shard.tensor.reshape(shard.tensor.shape) })) }",
+      "config.tiedHead ? { ...embedding, shards: embedding.shards.map((shard) => ({ ...shard, tensor: shard.tensor.reshape(shard.tensor.shape) })) }",
     tests: ["tests/goldens/models.test.ts"],
   },
   {

@@ -4,13 +4,17 @@
 import { ropeTables } from "@tunesmith/autograd";
 import { BYTES_PER_ELEMENT, state } from "@tunesmith/tensor";
 import type { Device, Tensor, TensorData, Weight, DenseFormat, WeightShard } from "@tunesmith/tensor";
+import { architectureOf } from "./architectures/registry.ts";
 import type { ModelConfig } from "./config.ts";
-import type { DecoderLayer, Linear, Model } from "./decoder.ts";
+import type { Layer, Model, Rotary } from "./decoder.ts";
+import { ModelError } from "./errors.ts";
 import { parameterShapes } from "./parameters.ts";
-import { inverseFrequencies } from "./rope.ts";
+import { inverseFrequencies, rotaryScale } from "./rope.ts";
+import type { RopeConfig } from "./rope.ts";
+import { fill, norm } from "./tree.ts";
 
 export interface LoadOptions {
-  /** positions to prepare the rotary tables for; default: the config's, at most 8192 */
+  /** positions to prepare; default: the config's, at most 8192 */
   readonly positions?: number;
   /**
    * Where a parameter lives if it is trained: f32 tensors that hold its consecutive rows and that loading fills.
@@ -62,59 +66,86 @@ export async function build(
     if (placed) return placedMatrix(shape, await from.f32(), placed);
     return frozenMatrix(device, name, shape, from, own);
   };
-  const linear = async (path: string): Promise<Linear> => ({
-    path,
-    weight: await matrix(`${path}.weight`),
-    bias: shapes.has(`${path}.bias`) ? await vector(`${path}.bias`) : undefined,
-  });
+  const parameters = new Map<string, Tensor | Weight>();
+  for (const [name, shape] of shapes) parameters.set(name, await (shape.length === 1 ? vector(name) : matrix(name)));
 
-  const embed_tokens = await matrix("model.embed_tokens.weight");
-  const layers: DecoderLayer[] = [];
-  for (let i = 0; i < config.layers; i++) {
-    const at = `model.layers.${i}`;
-    layers.push({
-      input_layernorm: await vector(`${at}.input_layernorm.weight`),
-      self_attn: {
-        q_proj: await linear(`${at}.self_attn.q_proj`),
-        k_proj: await linear(`${at}.self_attn.k_proj`),
-        v_proj: await linear(`${at}.self_attn.v_proj`),
-        o_proj: await linear(`${at}.self_attn.o_proj`),
-        q_norm: config.qkNorm ? await vector(`${at}.self_attn.q_norm.weight`) : undefined,
-        k_norm: config.qkNorm ? await vector(`${at}.self_attn.k_norm.weight`) : undefined,
-      },
-      post_attention_layernorm: await vector(`${at}.post_attention_layernorm.weight`),
-      mlp: {
-        gate_proj: await linear(`${at}.mlp.gate_proj`),
-        up_proj: await linear(`${at}.mlp.up_proj`),
-        down_proj: await linear(`${at}.mlp.down_proj`),
-      },
-    });
-  }
-  const norm = await vector("model.norm.weight");
-  const lm_head = config.tiedHead ? embed_tokens : await matrix("lm_head.weight");
-  const positions = options.positions ?? Math.min(config.maxPositions, 8192);
-  const tables = ropeTables(inverseFrequencies(config.rope, config.headDim), positions);
-  const table = (label: "cosines" | "sines"): Tensor =>
-    own(
-      state(device, {
-        shape: [positions, config.headDim / 2],
-        dtype: "f32",
-        category: "weights",
-        label: `rope ${label}`,
-        data: tables[label],
-      }),
-    );
+  const dispose = (): void => owned.forEach((tensor) => tensor.dispose());
+  return assembleModel(device, config, parameters, { ...options, dispose });
+}
+
+/**
+ * A model over parameters that are on the device already.
+ *
+ * @param parameters - all of `parameterShapes` by name: vectors as f32 tensors, matrices as weights
+ * @param options.positions - positions to prepare; default: the config's, at most 8192
+ * @param options.dispose - gives the parameters' memory back
+ * @throws ModelError `CONTEXT_TOO_LONG` for more positions than a model with bounded positions has
+ */
+export function assembleModel(
+  device: Device,
+  config: ModelConfig,
+  parameters: ReadonlyMap<string, Tensor | Weight>,
+  options: { readonly positions?: number; readonly dispose: () => void },
+): Model {
+  const { names, layer, block } = architectureOf(config.architecture)!;
+  const table = (path: string): Weight => parameters.get(`${path}.weight`) as Weight;
+  const embedding = table(names.embedding);
+  const layers = Array.from({ length: config.layers }, (_, i): Layer => {
+    const tensors = fill(layer(config), `${names.layers}.${i}`, parameters);
+    return (x, context) => block(x, tensors as never, context);
+  });
+  const positions = preparedPositions(config, options.positions);
+  const rotary = rotaryTables(device, config, positions);
   return {
     device,
     config,
-    embed_tokens,
+    parameters,
+    embedding,
+    positionEmbedding: names.positions === undefined ? undefined : table(names.positions),
     layers,
-    norm,
-    lm_head,
-    rotary: { cosines: table("cosines"), sines: table("sines") },
+    norm: fill(norm(config.hiddenSize, config.norm === "layer"), names.norm, parameters),
+    lm_head: config.tiedHead ? embedding : table(names.head),
+    rotary,
     positions,
-    dispose: () => owned.forEach((tensor) => tensor.dispose()),
+    dispose: () => {
+      for (const tables of new Set(rotary)) {
+        tables?.cosines.dispose();
+        tables?.sines.dispose();
+      }
+      options.dispose();
+    },
   };
+}
+
+function preparedPositions(config: ModelConfig, wanted: number = Math.min(config.maxPositions, 8192)): number {
+  if (config.positionsAreBounded && wanted > config.maxPositions)
+    throw new ModelError(
+      "CONTEXT_TOO_LONG",
+      `${wanted} positions were asked for, but this ${config.architecture} model knows ${config.maxPositions}${config.learnedPositions ? "" : ": its rotary frequencies beyond are not implemented"}`,
+      {
+        received: String(wanted),
+        expected: `at most ${config.maxPositions}`,
+        fix: "shorten the text, or lower max_length",
+      },
+    );
+  return wanted;
+}
+
+/** One pair of tables for all layers with the same frequencies. */
+function rotaryTables(device: Device, config: ModelConfig, positions: number): (Rotary | undefined)[] {
+  const shape = [positions, config.rotaryDim / 2];
+  const made = new Map<RopeConfig, Rotary>();
+  return config.ropes.map((rope) => {
+    if (!rope) return undefined;
+    const known = made.get(rope);
+    if (known) return known;
+    const { cosines, sines } = ropeTables(inverseFrequencies(rope, config.rotaryDim), positions, rotaryScale(rope));
+    const table = (label: string, data: Float32Array): Tensor =>
+      state(device, { shape, dtype: "f32", category: "weights", label, data });
+    const rotary = { cosines: table("rope cosines", cosines), sines: table("rope sines", sines) };
+    made.set(rope, rotary);
+    return rotary;
+  });
 }
 
 /** Fills the tensors that hold a trained matrix. */

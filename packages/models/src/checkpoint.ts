@@ -6,6 +6,8 @@ import { openModel, toF32 } from "@tunesmith/safetensors";
 import type { TensorSource } from "@tunesmith/safetensors";
 import { BYTES_PER_ELEMENT } from "@tunesmith/tensor";
 import type { DenseFormat } from "@tunesmith/tensor";
+import type { OuterNames } from "./architecture.ts";
+import { architectureOf } from "./architectures/registry.ts";
 import type { ParameterSource } from "./build.ts";
 import { parseModelConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
@@ -13,8 +15,6 @@ import { ModelError } from "./errors.ts";
 import { parameterShapes } from "./parameters.ts";
 
 const FORMATS: Readonly<Record<string, DenseFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
-/** Buffers that old checkpoints carry and that hold nothing a config does not say. */
-const IGNORED = /(^|\.)rotary_emb\.inv_freq$/;
 
 /** Reads `config.json` of a model folder. */
 export async function readModelConfig(files: Files, folder: string): Promise<ModelConfig> {
@@ -45,7 +45,7 @@ export async function openChecked(
   folder: string,
 ): Promise<{ config: ModelConfig; tensors: TensorSource }> {
   const config = await readModelConfig(files, folder);
-  const tensors = await openModel(files, folder);
+  const tensors = underFullNames(await openModel(files, folder), architectureOf(config.architecture)!.names);
   try {
     await checkNames(config, tensors, folder);
     return { config, tensors };
@@ -53,6 +53,19 @@ export async function openChecked(
     await tensors.close();
     throw error;
   }
+}
+
+/** Checkpoints of the bare decoder, without a head, leave the prefix of all names out. */
+function underFullNames(source: TensorSource, { prefix, head }: OuterNames): TensorSource {
+  const names = [...source.tensors.keys()];
+  if (names.some((name) => name.startsWith(prefix))) return source;
+  const stored = new Map(names.map((name) => [name.startsWith(`${head}.`) ? name : prefix + name, name]));
+  return {
+    tensors: new Map([...stored].map(([full, name]) => [full, source.tensors.get(name)!])),
+    read: (name) => source.read(stored.get(name) ?? name),
+    readRange: (name, offset, length) => source.readRange(stored.get(name) ?? name, offset, length),
+    close: () => source.close(),
+  };
 }
 
 /** One parameter of an open checkpoint. */
@@ -74,6 +87,8 @@ export function fromCheckpoint(tensors: TensorSource, name: string): ParameterSo
 
 async function checkNames(config: ModelConfig, tensors: TensorSource, folder: string): Promise<void> {
   const wanted = parameterShapes(config);
+  const { names } = architectureOf(config.architecture)!;
+  const [head, embedding] = [`${names.head}.weight`, `${names.embedding}.weight`];
   for (const [name, shape] of wanted) {
     const found = tensors.tensors.get(name);
     if (!found)
@@ -110,9 +125,8 @@ async function checkNames(config: ModelConfig, tensors: TensorSource, folder: st
       );
   }
   for (const name of tensors.tensors.keys()) {
-    if (wanted.has(name) || IGNORED.test(name)) continue;
-    if (config.tiedHead && name === "lm_head.weight" && (await equalBytes(tensors, name, "model.embed_tokens.weight")))
-      continue;
+    if (wanted.has(name) || names.ignored?.test(name)) continue;
+    if (config.tiedHead && name === head && (await equalBytes(tensors, name, embedding))) continue;
     throw new ModelError(
       "TENSOR_UNEXPECTED",
       `${folder}: the checkpoint has a tensor ${name} that config.json does not explain`,
@@ -120,7 +134,7 @@ async function checkNames(config: ModelConfig, tensors: TensorSource, folder: st
         path: folder,
         received: name,
         fix:
-          config.tiedHead && name === "lm_head.weight"
+          config.tiedHead && name === head
             ? "its values differ from the embedding: set tie_word_embeddings to false in config.json"
             : "use the config.json that came with these weights",
       },

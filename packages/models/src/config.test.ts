@@ -2,7 +2,8 @@ import { parseStrictJson } from "@tunesmith/core";
 import { readdirSync, readFileSync, existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { goldenPath } from "../../../tests/support/goldens.ts";
-import { ARCHITECTURES, parseModelConfig } from "./config.ts";
+import { ARCHITECTURES } from "./architectures/registry.ts";
+import { parseModelConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
 
 const parse = (json: unknown): ModelConfig => parseModelConfig(parseStrictJson(JSON.stringify(json)), "config.json");
@@ -29,6 +30,13 @@ describe("parseModelConfig", () => {
     "qwen2-tied",
     "qwen2-fp16",
     "qwen3-tied",
+    "smollm3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "phi3",
+    "gpt2",
+    "gpt-neox",
   ];
   test.each(models)("%s: both spellings of the file mean the same", (name) => {
     const read = (file: string): ModelConfig =>
@@ -69,10 +77,11 @@ describe("parseModelConfig", () => {
   });
 
   test.each([
-    [{ model_type: "gemma2" }, /model_type "gemma2"/],
+    [{ model_type: "gemma3", text_config: {} }, /model_type "gemma3" .* takes images/],
+    [{ model_type: "mixtral" }, /model_type "mixtral"/],
     [{ model_type: "bert" }, /not a decoder-only/],
     [{ hidden_act: "gelu" }, /hidden_act "gelu"/],
-    [{ rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_type "yarn"/],
+    [{ rope_scaling: { rope_type: "dynamic", factor: 4 } }, /rope_type "dynamic"/],
     [{ quantization_config: { quant_method: "gptq" } }, /quantized/],
     [{ quantization: { bits: 4, group_size: 64 } }, /quantized \(quantization\)/],
   ])("%j is refused by name", (change, message) => {

@@ -1,45 +1,51 @@
-// The decoder that Llama, Mistral, Qwen2 and Qwen3 share. They differ in biases, per-head norms and windows, which
-// the config says; fields are named as in the checkpoint.
+// A decoder of any architecture: embedding, layers, final norm. What a layer is, its architecture says.
 
-import { add, attention, embedding, linear, recompute, rmsNorm, rope, swiglu } from "@tunesmith/autograd";
+import {
+  add,
+  addLayerNorm,
+  addRmsNorm,
+  attention,
+  embedding,
+  layerNorm,
+  linear,
+  recompute,
+  rmsNorm,
+  rope,
+  scale,
+} from "@tunesmith/autograd";
 import type { LowRank } from "@tunesmith/autograd";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
+import type { LayerContext } from "./architecture.ts";
 import type { TokenInputs } from "./batch.ts";
 import type { ModelConfig } from "./config.ts";
+import type { Norm } from "./tree.ts";
 
-/** A linear layer: its path in the checkpoint, weight `[out, in]` and optional bias `[out]`. */
-export interface Linear {
-  readonly path: string;
-  readonly weight: Weight;
-  readonly bias: Tensor | undefined;
+/** Tables of one rotary embedding, `[positions, rotaryDim / 2]` each. */
+export interface Rotary {
+  readonly cosines: Tensor;
+  readonly sines: Tensor;
 }
 
-export interface DecoderLayer {
-  readonly input_layernorm: Tensor;
-  readonly self_attn: {
-    readonly q_proj: Linear;
-    readonly k_proj: Linear;
-    readonly v_proj: Linear;
-    readonly o_proj: Linear;
-    readonly q_norm: Tensor | undefined;
-    readonly k_norm: Tensor | undefined;
-  };
-  readonly post_attention_layernorm: Tensor;
-  readonly mlp: { readonly gate_proj: Linear; readonly up_proj: Linear; readonly down_proj: Linear };
-}
+/** A layer with its tensors. */
+export type Layer = (x: Tensor, context: LayerContext) => Tensor;
 
 /** A model on a device. Nothing in it knows about adapters: they are an argument of `forward`. */
 export interface Model {
   readonly device: Device;
   readonly config: ModelConfig;
-  readonly embed_tokens: Weight;
-  readonly layers: readonly DecoderLayer[];
-  readonly norm: Tensor;
+  /** every tensor by its name in the checkpoint; matrices are weights */
+  readonly parameters: ReadonlyMap<string, Tensor | Weight>;
+  /** `[vocab, hidden]` */
+  readonly embedding: Weight;
+  /** `[positions, hidden]`, where positions are learned */
+  readonly positionEmbedding: Weight | undefined;
+  readonly layers: readonly Layer[];
+  readonly norm: Norm;
   /** the output head `[vocab, hidden]`; the embedding itself where the two are tied */
   readonly lm_head: Weight;
-  /** tables of the rotary embedding, `[positions, headDim / 2]` each */
-  readonly rotary: { readonly cosines: Tensor; readonly sines: Tensor };
-  /** positions that `rotary` covers */
+  /** by layer; undefined: that layer turns nothing */
+  readonly rotary: readonly (Rotary | undefined)[];
+  /** positions that were prepared */
   readonly positions: number;
   /** Gives the weights' memory back (not that of parameters placed elsewhere). */
   dispose(): void;
@@ -56,66 +62,93 @@ export type Recompute = "none" | "layer";
 /** What attention sees of one layer's keys and values; a generator puts its cache here. */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
+export interface DecodeOptions {
+  readonly adapter?: Adapter | undefined;
+  readonly recompute?: Recompute | undefined;
+  /** shown the hidden states `[T, hidden]` after the embedding (0) and after each layer (1 …), before the final norm */
+  readonly onHidden?: ((hidden: Tensor, layer: number) => void) | undefined;
+}
+
 /**
- * Runs the decoder and stops before logits.
+ * Runs the decoder and stops before logits (which the loss soft-caps where `config.logitSoftCap` says so).
  *
  * @param tokens - one flat sequence of T tokens
  * @returns hidden states after the final norm, `[T, hidden]` f32; rows of padding tokens mean nothing
  */
-export function forward(
-  model: Model,
-  tokens: TokenInputs,
-  options: { adapter?: Adapter | undefined; recompute?: Recompute | undefined } = {},
-): Tensor {
+export function forward(model: Model, tokens: TokenInputs, options: DecodeOptions = {}): Tensor {
   const { config } = model;
   const attend: Attend = (layer, q, k, v) =>
     attention(q, k, v, { segments: tokens.segments, ...attentionShape(config, layer) });
-  return decode(model, tokens, options.adapter, attend, options.recompute);
+  return decode(model, tokens, { ...options, attend });
 }
 
 /** What every attention of a layer is told about its heads. */
 export function attentionShape(
-  { heads, kvHeads, headDim, windows }: ModelConfig,
+  config: ModelConfig,
   layer: number,
-): { heads: number; kvHeads: number; headDim: number; scale: number; window?: number } {
-  const window = windows[layer];
-  return { heads, kvHeads, headDim, scale: headDim ** -0.5, ...(window === undefined ? {} : { window }) };
+): { heads: number; kvHeads: number; headDim: number; scale: number; window?: number; softCap?: number } {
+  const { heads, kvHeads, headDim, attentionScale, attentionSoftCap } = config;
+  const window = config.windows[layer];
+  return {
+    heads,
+    kvHeads,
+    headDim,
+    scale: attentionScale,
+    ...(window === undefined ? {} : { window }),
+    ...(attentionSoftCap === undefined ? {} : { softCap: attentionSoftCap }),
+  };
 }
 
 /** The decoder around any way to attend. */
 export function decode(
   model: Model,
   tokens: Pick<TokenInputs, "ids" | "positions">,
-  adapter: Adapter | undefined,
-  attend: Attend,
-  mode: Recompute = "none",
+  options: DecodeOptions & { readonly attend: Attend },
 ): Tensor {
-  const { config, device } = model;
-  const eps = config.rmsNormEps;
-  const project = (x: Tensor, { path, weight, bias }: Linear): Tensor =>
-    linear(x, weight, { ...(bias ? { bias } : {}), lowRank: adapter?.at(path) });
-  const rotate = (x: Tensor, heads: number): Tensor =>
-    rope(x, { positions: tokens.positions, ...model.rotary, heads, headDim: config.headDim });
-  /** RMSNorm over each head */
-  const headNorm = (x: Tensor, weight: Tensor | undefined, heads: number): Tensor =>
-    weight ? rmsNorm(x, weight, { eps, groups: heads }) : x;
-
-  const through = (x: Tensor, layer: DecoderLayer, i: number): Tensor => {
-    const { self_attn, mlp } = layer;
-    const h = rmsNorm(x, layer.input_layernorm, { eps });
-    const q = rotate(headNorm(project(h, self_attn.q_proj), self_attn.q_norm, config.heads), config.heads);
-    const k = rotate(headNorm(project(h, self_attn.k_proj), self_attn.k_norm, config.kvHeads), config.kvHeads);
-    const v = project(h, self_attn.v_proj);
-    const y = add(x, project(attend(i, q, k, v), self_attn.o_proj));
-    const m = rmsNorm(y, layer.post_attention_layernorm, { eps });
-    return add(y, project(swiglu(project(m, mlp.gate_proj), project(m, mlp.up_proj)), mlp.down_proj));
-  };
-
-  let x = embedding(model.embed_tokens, tokens.ids);
+  const { config } = model;
+  let x = embedding(model.embedding, tokens.ids);
+  if (config.embeddingScale !== 1) x = scale(x, config.embeddingScale);
+  if (model.positionEmbedding) x = add(x, embedding(model.positionEmbedding, tokens.positions));
+  options.onHidden?.(x, 0);
   for (const [i, layer] of model.layers.entries()) {
     const input = x;
-    const run = (): Tensor => through(input, layer, i);
-    x = mode === "layer" ? recompute(device, run) : run();
+    const run = (): Tensor => layer(input, layerContext(model, tokens, i, options));
+    x = options.recompute === "layer" ? recompute(model.device, run) : run();
+    options.onHidden?.(x, i + 1);
   }
-  return rmsNorm(x, model.norm, { eps });
+  return normalize(config, x, model.norm);
+}
+
+function layerContext(
+  { config, rotary }: Model,
+  { positions }: Pick<TokenInputs, "positions">,
+  layer: number,
+  { adapter, attend }: { adapter?: Adapter | undefined; attend: Attend },
+): LayerContext {
+  const { headDim, normEps: eps } = config;
+  const tables = rotary[layer];
+  return {
+    config,
+    project: (x, { path, weight, bias, layout }) =>
+      linear(x, weight, { ...(bias ? { bias } : {}), lowRank: adapter?.at(path), layout }),
+    norm: (x, weight, groups) => normalize(config, x, weight, groups),
+    addNorm: (x, y, { weight, bias }) =>
+      config.norm === "layer"
+        ? addLayerNorm(x, y, weight, { eps, bias })
+        : addRmsNorm(x, y, weight, { eps, offset: gainOffset(config) }),
+    rotate: (x, heads) => (tables ? rope(x, { positions, ...tables, heads, headDim }) : x),
+    attend: (q, k, v) => attend(layer, q, k, v),
+  };
+}
+
+/** What is added to the weight of an RMSNorm. */
+function gainOffset({ norm }: ModelConfig): number {
+  return norm === "rms_offset" ? 1 : 0;
+}
+
+function normalize(config: ModelConfig, x: Tensor, { weight, bias }: Norm, groups = 1): Tensor {
+  const { norm, normEps: eps } = config;
+  return norm === "layer"
+    ? layerNorm(x, weight, { eps, bias })
+    : rmsNorm(x, weight, { eps, groups, offset: gainOffset(config) });
 }

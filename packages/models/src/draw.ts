@@ -6,7 +6,7 @@ import type { ModelConfig } from "./config.ts";
 import type { Model } from "./decoder.ts";
 
 /**
- * A model with freshly drawn weights: N(0, initializer_range) for matrices, 1 for norms, 0 for biases. Every value is a
+ * A model with freshly drawn weights: N(0, initializer_range) for matrices, 0 for biases, and norms that multiply by 1. Every value is a
  * pure function of (seed, name, index).
  */
 export function drawModel(
@@ -15,7 +15,10 @@ export function drawModel(
   options: LoadOptions & { seed: number },
 ): Promise<Model> {
   return build(device, config, options, (name, shape) => {
-    const values = drawParameter(name, shape, config.initializerRange, options.seed);
+    const values =
+      shape.length === 1
+        ? new Float32Array(shape[0]!).fill(name.endsWith("bias") || config.norm === "rms_offset" ? 0 : 1)
+        : drawMatrix(name, shape, config.initializerRange, options.seed);
     const cols = shape[1] ?? 1;
     return {
       format: "f32",
@@ -26,9 +29,8 @@ export function drawModel(
 }
 
 /** Box–Muller on the counter generator; one value per index. */
-function drawParameter(name: string, shape: readonly number[], std: number, seed: number): Float32Array {
+function drawMatrix(name: string, shape: readonly number[], std: number, seed: number): Float32Array {
   const size = shape.reduce((n, d) => n * d, 1);
-  if (shape.length === 1) return new Float32Array(size).fill(name.endsWith("bias") ? 0 : 1);
   const site = hash32(name);
   return Float32Array.from({ length: size }, (_, i) => {
     const radius = Math.sqrt(-2 * Math.log(1 - uniform(seed, site, 0, 2 * i)));

@@ -1,16 +1,23 @@
 /**
- * Decoder-only language models on WebGPU, loaded from Hugging Face folders: Llama, Mistral, Qwen2, Qwen3.
+ * Decoder-only language models on WebGPU, loaded from Hugging Face folders: Llama, Mistral, Qwen2 and 3, SmolLM3, Gemma 1 to 3, Phi-3,
+ * GPT-2, GPT-NeoX.
  *
  * @packageDocumentation
  */
 export { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
 export type { TokenInputs, TokenSequence } from "./batch.ts";
-export { ARCHITECTURES, parseModelConfig } from "./config.ts";
-export type { Architecture, ModelConfig, RopeConfig } from "./config.ts";
+export type { LayerContext } from "./architecture.ts";
+export { ARCHITECTURES } from "./architectures/registry.ts";
+export type { ArchitectureName } from "./architectures/registry.ts";
+export { parseModelConfig } from "./config.ts";
+export type { Activation, ModelConfig } from "./config.ts";
+export type { RopeConfig } from "./rope.ts";
 export { forward } from "./decoder.ts";
-export type { Adapter, DecoderLayer, Linear, Model, Recompute } from "./decoder.ts";
+export type { Adapter, Layer, Model, Recompute, Rotary } from "./decoder.ts";
+export type { Linear, Norm } from "./tree.ts";
 export { ModelError } from "./errors.ts";
 export type { ModelErrorCode } from "./errors.ts";
+export { assembleModel } from "./build.ts";
 export type { LoadOptions, PlacedRows } from "./build.ts";
 export { checkModel, readModelConfig } from "./checkpoint.ts";
 export { drawModel } from "./draw.ts";

@@ -1,7 +1,7 @@
 // Keys and values of the rows being generated, and the two recorded programs around them: prefill runs the prompts of all rows
 // as one flat sequence, step runs one token per row. Logits of the last positions come to the host.
 
-import { attention, cachedAttention, storeKeysValues } from "@tunesmith/autograd";
+import { attention, cachedAttention, softCap, storeKeysValues } from "@tunesmith/autograd";
 import type { LayerCache } from "@tunesmith/autograd";
 import { empty, gatherRows, launch, matmul, record, state } from "@tunesmith/tensor";
 import type { Inputs, Program, Tensor } from "@tunesmith/tensor";
@@ -98,7 +98,7 @@ export class KeyValueCache {
           ...attentionShape(config, layer),
         });
       };
-      const hidden = decode(this.#model, sequence, this.#adapter, attend);
+      const hidden = decode(this.#model, sequence, { adapter: this.#adapter, attend });
       const ends = empty(device, [this.#rows, config.hiddenSize]);
       launch(gatherRows, {
         spec: { format: "f32" },
@@ -124,15 +124,17 @@ export class KeyValueCache {
           ...attentionShape(config, layer),
         });
       };
-      const hidden = decode(this.#model, { ids: of("ids"), positions: of("positions") }, this.#adapter, attend);
+      const tokens = { ids: of("ids"), positions: of("positions") };
+      const hidden = decode(this.#model, tokens, { adapter: this.#adapter, attend });
       return { logits: this.#logits(hidden) };
     });
   }
 
   #logits(hidden: Tensor): Tensor {
-    const logits = empty(this.#model.device, [this.#rows, this.#model.config.vocabSize]);
-    matmul({ layout: "nt", a: hidden, b: this.#model.lm_head, out: logits });
-    return logits;
+    const { device, config, lm_head } = this.#model;
+    const logits = empty(device, [this.#rows, config.vocabSize]);
+    matmul({ layout: "nt", a: hidden, b: lm_head, out: logits });
+    return config.logitSoftCap === undefined ? logits : softCap(logits, config.logitSoftCap);
   }
 
   #split(logits: Float32Array): Float32Array[] {

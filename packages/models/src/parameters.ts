@@ -1,43 +1,37 @@
-// The tensors of an architecture: names as in the checkpoint, shapes from the config. Loading, drawing and planning
-// all start from this one list.
+// Names and shapes of a model's tensors, as its architecture's tree says.
 
+import { architectureOf } from "./architectures/registry.ts";
 import type { ModelConfig } from "./config.ts";
+import { norm, walk } from "./tree.ts";
+import type { LinearSpec, NormSpec } from "./tree.ts";
 
-/** Every parameter in checkpoint order: name → shape (torch layout, `[out, in]` for matrices). */
+/** Every parameter in checkpoint order: name → shape (torch layout, `[out, in]` for matrices except GPT-2's). */
 export function parameterShapes(config: ModelConfig): Map<string, readonly number[]> {
-  const { hiddenSize: h, intermediateSize: f, headDim: d, heads, kvHeads } = config;
-  const shapes = new Map<string, readonly number[]>([["model.embed_tokens.weight", [config.vocabSize, h]]]);
-  const linear = (path: string, out: number, input: number, bias: boolean): void => {
-    shapes.set(`${path}.weight`, [out, input]);
-    if (bias) shapes.set(`${path}.bias`, [out]);
+  const { names, layer } = architectureOf(config.architecture)!;
+  const shapes = new Map<string, readonly number[]>();
+  const add = (path: string, spec: NormSpec | LinearSpec): void => {
+    const size = spec.kind === "norm" ? spec.size : spec.out;
+    const matrix = spec.kind === "linear" && (spec.layout === "out_in" ? [spec.out, spec.in] : [spec.in, spec.out]);
+    shapes.set(`${path}.weight`, matrix || [size]);
+    if (spec.bias) shapes.set(`${path}.bias`, [size]);
   };
-  for (let i = 0; i < config.layers; i++) {
-    const layer = `model.layers.${i}`;
-    shapes.set(`${layer}.input_layernorm.weight`, [h]);
-    linear(`${layer}.self_attn.q_proj`, heads * d, h, config.qkvBias);
-    linear(`${layer}.self_attn.k_proj`, kvHeads * d, h, config.qkvBias);
-    linear(`${layer}.self_attn.v_proj`, kvHeads * d, h, config.qkvBias);
-    linear(`${layer}.self_attn.o_proj`, h, heads * d, config.outputBias);
-    if (config.qkNorm) {
-      shapes.set(`${layer}.self_attn.q_norm.weight`, [d]);
-      shapes.set(`${layer}.self_attn.k_norm.weight`, [d]);
-    }
-    shapes.set(`${layer}.post_attention_layernorm.weight`, [h]);
-    linear(`${layer}.mlp.gate_proj`, f, h, config.mlpBias);
-    linear(`${layer}.mlp.up_proj`, f, h, config.mlpBias);
-    linear(`${layer}.mlp.down_proj`, h, f, config.mlpBias);
-  }
-  shapes.set("model.norm.weight", [h]);
-  if (!config.tiedHead) shapes.set("lm_head.weight", [config.vocabSize, h]);
+  shapes.set(`${names.embedding}.weight`, [config.vocabSize, config.hiddenSize]);
+  if (names.positions) shapes.set(`${names.positions}.weight`, [config.maxPositions, config.hiddenSize]);
+  for (let i = 0; i < config.layers; i++) walk(layer(config), `${names.layers}.${i}`, add);
+  add(names.norm, norm(config.hiddenSize, config.norm === "layer"));
+  if (!config.tiedHead) shapes.set(`${names.head}.weight`, [config.vocabSize, config.hiddenSize]);
   return shapes;
 }
 
 /** Module paths of the linear layers that an adapter may sit on, in checkpoint order; the output head is not among them. */
-export function linearPaths(config: ModelConfig): Map<string, { readonly in: number; readonly out: number }> {
-  const paths = new Map<string, { in: number; out: number }>();
-  for (const [name, shape] of parameterShapes(config)) {
-    const match = /^(model\.layers\..*_proj)\.weight$/.exec(name);
-    if (match) paths.set(match[1]!, { out: shape[0]!, in: shape[1]! });
-  }
+export function linearPaths(
+  config: ModelConfig,
+): Map<string, { readonly in: number; readonly out: number; readonly layout: LinearSpec["layout"] }> {
+  const { names, layer } = architectureOf(config.architecture)!;
+  const paths = new Map<string, Pick<LinearSpec, "in" | "out" | "layout">>();
+  for (let i = 0; i < config.layers; i++)
+    walk(layer(config), `${names.layers}.${i}`, (path, spec) => {
+      if (spec.kind === "linear") paths.set(path, { in: spec.in, out: spec.out, layout: spec.layout });
+    });
   return paths;
 }

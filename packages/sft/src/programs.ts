@@ -62,7 +62,10 @@ export class StepPrograms {
 function recordMicroBatch({ model, adapter }: Tuning, tokens: number): Program {
   return record(model.device, `micro-batch of ${tokens} tokens`, (inputs) => {
     const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
-    const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, declareTargets(inputs, tokens));
+    const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, {
+      ...declareTargets(inputs, tokens),
+      softCap: model.config.logitSoftCap,
+    });
     backward(loss);
     return { losses };
   });

@@ -34,7 +34,8 @@ export class ScorePrograms {
     if (!program) {
       program = record(model.device, `score ${tokens} tokens`, (inputs) => {
         const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
-        return scoreTokens(hidden, model.lm_head, { targets: inputs.input("targets", [tokens], "i32") });
+        const targets = inputs.input("targets", [tokens], "i32");
+        return scoreTokens(hidden, model.lm_head, { targets, softCap: model.config.logitSoftCap });
       });
       this.#programs.set(tokens, program);
     }

@@ -49,10 +49,11 @@ export type { NormSpec } from "./kernels/norm.ts";
 export { accumulate, addScaled, fill, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor } from "./kernels/adamw.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
-export { chunkGroups, crossEntropyRows, tokenScores } from "./kernels/cross-entropy.ts";
+export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
 export { dropoutMask } from "./kernels/dropout.ts";
-export { geluBackward, geluForward } from "./kernels/gelu.ts";
+export { gegluBackward, gegluForward, geluBackward, geluForward } from "./kernels/gelu.ts";
+export { joinColumns, takeColumns } from "./kernels/columns.ts";
 export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";
 export {
   attentionBackwardKeyValue,

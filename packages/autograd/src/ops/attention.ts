@@ -32,6 +32,8 @@ export interface AttentionOptions {
   readonly scale: number;
   /** a query sees this many latest keys, itself among them; unlimited where absent */
   readonly window?: number;
+  /** scores become cap · tanh(score / cap) before the softmax; > 0 */
+  readonly softCap?: number;
 }
 
 /**
@@ -44,15 +46,17 @@ export interface AttentionOptions {
  * @returns like `q`
  * @throws {@link ShapeError} if a shape does not fit the options
  * @see Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped queries: Ainslie et al. 2023,
- *   https://arxiv.org/abs/2305.13245; never the whole matrix: Dao 2023, https://arxiv.org/abs/2307.08691
+ *   https://arxiv.org/abs/2305.13245; never the whole matrix: Dao 2023, https://arxiv.org/abs/2307.08691; soft caps:
+ *   Gemma 2, https://arxiv.org/abs/2408.00118
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { segments, heads, kvHeads, headDim, scale } = options;
+  const { segments, heads, kvHeads, headDim, scale, softCap } = options;
   const tokens = segments.start.size;
   check({ q, k, v }, options);
   const { device } = q;
   const group = heads / kvHeads;
-  const spec = attentionSpec(device.facts, { rows: "queries", headDim, group });
+  const shape = { headDim, group, softCap: softCap !== undefined };
+  const spec = attentionSpec(device.facts, { rows: "queries", ...shape });
   const vectors = attentionVectors(headDim);
   const params = {
     tokens,
@@ -61,7 +65,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     vectors,
     four: 4,
     window: Math.min(options.window ?? Infinity, 2 ** 31 - 1),
-    scale: scale * Math.LOG2E,
+    ...scoreScale(scale, softCap),
   };
   const out = empty(device, q.shape);
   const lse = empty(device, [tokens, heads]);
@@ -98,7 +102,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
       dk = empty(device, k.shape);
       dv = empty(device, v.shape);
       launch(attentionBackwardKeyValue, {
-        spec: attentionSpec(device.facts, { rows: "keys", headDim, group }),
+        spec: attentionSpec(device.facts, { rows: "keys", ...shape }),
         params: backwardParams,
         reads: { ...reads, segment_end: segments.end },
         writes: { dk, dv },
@@ -109,8 +113,15 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   return out;
 }
 
+/** Kernels take exponentials to base 2: the last factor of a score carries log2(e). */
+export function scoreScale(scale: number, softCap: number | undefined): { scale: number; cap: number } {
+  return softCap === undefined
+    ? { scale: scale * Math.LOG2E, cap: 1 }
+    : { scale: scale / softCap, cap: softCap * Math.LOG2E };
+}
+
 function check(tensors: { q: Tensor; k: Tensor; v: Tensor }, options: AttentionOptions): void {
-  const { segments, heads, kvHeads, headDim, window } = options;
+  const { segments, heads, kvHeads, headDim, window, softCap } = options;
   const tokens = segments.start.size;
   const refuse = (
     arg: string,
@@ -126,6 +137,7 @@ function check(tensors: { q: Tensor; k: Tensor; v: Tensor }, options: AttentionO
     refuse("kvHeads", [kvHeads], [`a divisor of ${heads}`], "every key head serves the same number of query heads");
   if (window !== undefined && !(Number.isInteger(window) && window >= 1))
     refuse("window", [window], ["≥ 1"], "a query always sees itself");
+  if (softCap !== undefined && !(softCap > 0)) refuse("softCap", [softCap], ["> 0"], "scores lie between −cap and cap");
   const because = `there are ${tokens} tokens, ${heads} heads and ${kvHeads} key heads of ${headDim}`;
   const expected = {
     q: [tokens, heads * headDim],

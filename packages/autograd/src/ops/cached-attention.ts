@@ -9,6 +9,7 @@ import {
   ShapeError,
 } from "@tunesmith/tensor";
 import type { Tensor } from "@tunesmith/tensor";
+import { scoreScale } from "./attention.ts";
 
 /** Keys and values of one layer for a number of rows that are being generated. */
 export interface LayerCache {
@@ -30,6 +31,8 @@ export interface CachedAttentionOptions {
   readonly scale: number;
   /** a query sees this many latest keys, itself among them; unlimited where absent */
   readonly window?: number;
+  /** scores become cap · tanh(score / cap) before the softmax; > 0 */
+  readonly softCap?: number;
 }
 
 /**
@@ -41,7 +44,7 @@ export interface CachedAttentionOptions {
  * @throws {@link ShapeError} if a shape does not fit the options
  */
 export function cachedAttention(q: Tensor, cache: LayerCache, options: CachedAttentionOptions): Tensor {
-  const { lengths, heads, kvHeads, headDim, scale, window } = options;
+  const { lengths, heads, kvHeads, headDim, scale, window, softCap } = options;
   const rows = lengths.size;
   check("cachedAttention", "q", q, [rows, heads * headDim], `there are ${rows} rows and ${heads} heads of ${headDim}`);
   checkCache("cachedAttention", cache, [rows * cache.capacity, kvHeads * headDim]);
@@ -57,8 +60,8 @@ export function cachedAttention(q: Tensor, cache: LayerCache, options: CachedAtt
   const mixed = empty(q.device, [rows * heads, splits, headDim]);
   const tops = empty(q.device, [rows * heads, splits, 2]);
   launch(decodeSplits, {
-    spec: { headDim },
-    params: { ...sizes, kv_heads: kvHeads, scale: scale * Math.LOG2E },
+    spec: { headDim, softCap: softCap !== undefined },
+    params: { ...sizes, kv_heads: kvHeads, ...scoreScale(scale, softCap) },
     reads: { q, cache_k: cache.keys, cache_v: cache.values, lengths },
     writes: { mixed, tops },
   });

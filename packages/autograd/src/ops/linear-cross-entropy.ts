@@ -29,6 +29,8 @@ export interface CrossEntropyTargets {
   readonly rows: Tensor<"i32">;
   /** list entries per chunk, a multiple of 64; default by memory, see `defaultChunkRows` */
   readonly chunkRows?: number | undefined;
+  /** logits become cap · tanh(logit / cap); > 0 */
+  readonly softCap?: number | undefined;
 }
 
 /**
@@ -107,7 +109,7 @@ interface Results {
 
 function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets, results: Results): void {
   const { device } = hidden;
-  const { targets, weights, rows } = options;
+  const { targets, weights, rows, softCap } = options;
   const { losses, dLoss, dHidden, dShards = [] } = results;
   const [tokens, dim] = hidden.shape as [number, number];
   const vocab = weight.shape[0];
@@ -129,8 +131,8 @@ function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets
     });
     matmul({ layout: "nt", a: x, b: weight, out: logits, indirect });
     launch(crossEntropyRows, {
-      spec: { gradient: dHidden !== undefined || dShards.some(Boolean) },
-      params: { count, vocab, first, tokens },
+      spec: { gradient: dHidden !== undefined || dShards.some(Boolean), softCap: softCap !== undefined },
+      params: { count, vocab, first, tokens, cap: softCap ?? 1 },
       reads: { rows, targets, weights, dloss: dLoss },
       updates: { logits, losses },
       indirect,

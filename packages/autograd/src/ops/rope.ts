@@ -5,18 +5,18 @@ import { differentiable } from "../tape.ts";
 export interface RopeOptions {
   /** `[tokens]`, i32: position of each token in its own segment, in [0, rows of the tables) */
   readonly positions: Tensor<"i32">;
-  /** `[positions, headDim / 2]`, f32; see {@link ropeTables} */
+  /** `[positions, half]`, f32, half at most headDim / 2; see {@link ropeTables} */
   readonly cosines: Tensor;
   /** like `cosines` */
   readonly sines: Tensor;
   readonly heads: number;
-  /** even */
   readonly headDim: number;
 }
 
 /**
  * Rotary position embedding in the half-split layout of Hugging Face's Llama: element i of the first half of a head
- * is paired with element i of the second half and turned by the angle of the token's position.
+ * is paired with element i of the second half and turned by the angle of the token's position. Tables of fewer than
+ * headDim / 2 columns turn the first 2 · columns numbers of each head; the others pass.
  *
  * Positions outside the tables are read as the nearest row: whoever makes the batch checks its length.
  *
@@ -28,22 +28,29 @@ export interface RopeOptions {
 export function rope(x: Tensor, options: RopeOptions): Tensor {
   const { positions, cosines, sines, heads, headDim } = options;
   const tokens = positions.size;
-  const half = headDim / 2;
+  const half = cosines.shape.at(-1) ?? 0;
   const check = (arg: string, tensor: Tensor, expected: readonly number[], because: string): void => {
     if (tensor.shape.join() !== expected.join())
       throw new ShapeError({ op: "rope", arg, received: tensor.shape, expected, because });
   };
   check("x", x, [tokens, heads * headDim], `there are ${tokens} positions and ${heads} heads of ${headDim}`);
   const rows = cosines.shape[0] ?? 0;
-  check("cosines", cosines, [Math.max(1, rows), half], "a head's halves are turned by one angle per pair");
+  if (cosines.shape.length !== 2 || rows < 1 || half < 1 || 2 * half > headDim)
+    check(
+      "cosines",
+      cosines,
+      [Math.max(1, rows), Math.floor(headDim / 2)],
+      "one angle turns a pair of a head's numbers",
+    );
   check("sines", sines, cosines.shape, "both tables have a row per position");
 
-  const vectors = half % 4 === 0;
+  const vectors = half % 4 === 0 && headDim % 4 === 0;
+  const elements = (n: number): number => (vectors ? n / 4 : n);
   const turn = (from: Tensor, direction: 1 | -1): Tensor => {
     const y = empty(from.device, from.shape);
     launch(ropeKernel, {
       spec: { vectors },
-      params: { tokens, heads, width: vectors ? half / 4 : half, table_rows: rows, direction },
+      params: { tokens, heads, width: elements(half), stride: elements(headDim), table_rows: rows, direction },
       reads: { x: from, positions, cosines, sines },
       writes: { y },
     });

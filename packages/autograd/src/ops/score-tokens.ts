@@ -12,6 +12,7 @@ import { filled } from "./filled.ts";
  * @param head - `[vocab, dim]` in any format
  * @param options.targets - i32 `[tokens]`: the id each position is to predict; −100 where none
  * @param options.chunkRows - positions per chunk, a multiple of 64; default by memory, see `defaultChunkRows`
+ * @param options.softCap - logits become cap · tanh(logit / cap); > 0
  * @returns `logProbs` f32 `[tokens]`, 0 where the target is outside [0, vocab); `entropy` f32
  *   `[tokens]`; both in nats. `correct` f32 `[tokens]`: 1 where no token is likelier than the target, else 0
  * @throws {@link ShapeError} if head or targets does not fit hidden, or chunkRows is no multiple of 64
@@ -19,10 +20,10 @@ import { filled } from "./filled.ts";
 export function scoreTokens(
   hidden: Tensor,
   head: Weight | Tensor<DenseFormat>,
-  options: { targets: Tensor<"i32">; chunkRows?: number | undefined },
+  options: { targets: Tensor<"i32">; chunkRows?: number | undefined; softCap?: number | undefined },
 ): { logProbs: Tensor<"f32">; entropy: Tensor<"f32">; correct: Tensor<"f32"> } {
   const weight = head instanceof Tensor ? asWeight(head) : head;
-  const { targets } = options;
+  const { targets, softCap } = options;
   const { device } = hidden;
   const [tokens = 0, dim = 0] = hidden.shape;
   const vocab = weight.shape[0];
@@ -50,7 +51,8 @@ export function scoreTokens(
     const logits = empty(device, [count, vocab]);
     matmul({ layout: "nt", a: viewOf(hidden, first * dim, [count, dim]), b: weight, out: logits });
     launch(tokenScores, {
-      params: { count, vocab, first },
+      spec: { softCap: softCap !== undefined },
+      params: { count, vocab, first, cap: softCap ?? 1 },
       reads: { logits, targets },
       updates: { log_probs: logProbs, entropy, correct },
     });

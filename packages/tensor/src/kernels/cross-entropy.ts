@@ -2,9 +2,42 @@
 // rows of a chunk are those that a list names; what lies past the end of the list gives no loss and a gradient of zeros.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Kernel, Spec } from "../kernel.ts";
 import type { DeviceFacts } from "../facts.ts";
 import { longRowLanes, reduceOverLanes } from "./lanes.ts";
+
+/**
+ * WGSL `logit_at(i)`: what the softmax is taken of; with spec softCap that is cap · tanh(logit / cap) (Gemma 2, section 2.2 of
+ * https://arxiv.org/abs/2408.00118).
+ */
+function logitAt({ softCap }: Spec): string {
+  return `fn logit_at(i: u32) -> f32 { return ${softCap === true ? "soft_capped(logits[i], p.cap)" : "logits[i]"}; }
+    ${softCap === true ? SOFT_CAPPED : ""}`;
+}
+
+/** WGSL `soft_capped(x, cap)`; from exp(−2|x|/cap), which never overflows. */
+const SOFT_CAPPED = /* wgsl */ `
+  fn soft_capped(x: f32, cap: f32) -> f32 {
+    let e = exp(-2.0 * abs(x) / cap);
+    return cap * sign(x) * ((1.0 - e) / (1.0 + e));
+  }`;
+
+/** x [n] → out = cap · tanh(x / cap). */
+export const softCapForward: Kernel<"n" | "cap", "x", "out", never> = defineKernel({
+  label: "soft_cap",
+  params: { n: "u32", cap: "f32" },
+  reads: { x: "f32" },
+  writes: { out: "f32" },
+  workgroups: ({ n }) => Math.ceil(n / 64),
+  wgsl: () => /* wgsl */ `
+    ${SOFT_CAPPED}
+    @compute @workgroup_size(64)
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      let i = group * 64u + lane;
+      if (i < p.n) { out[i] = soft_capped(x[i], p.cap); }
+    }`,
+});
 
 /** WGSL up to `top` (largest logit of row `group`) and `sum` (Σ exp(logit − top) of this lane); `each` may add more. */
 function softmaxSums(facts: DeviceFacts, each: string): string {
@@ -12,11 +45,11 @@ function softmaxSums(facts: DeviceFacts, each: string): string {
   return /* wgsl */ `
       let start = group * p.vocab;
       var largest = -3.4e38;
-      for (var i = lane; i < p.vocab; i += ${lanes}u) { largest = max(largest, logits[start + i]); }
+      for (var i = lane; i < p.vocab; i += ${lanes}u) { largest = max(largest, logit_at(start + i)); }
       let top = max_over_lanes(lane, largest);
       var sum = 0.0;
       for (var i = lane; i < p.vocab; i += ${lanes}u) {
-        let below = logits[start + i] - top;
+        let below = logit_at(start + i) - top;
         let e = exp(below);
         sum += e;
         ${each}
@@ -25,21 +58,23 @@ function softmaxSums(facts: DeviceFacts, each: string): string {
 
 /**
  * logits [count, vocab] of the tokens `rows[first …]`, targets and weights [tokens] → losses[token] = −log p(target).
- * With spec `gradient` the logits become dlogits = dloss · weight · (p − onehot(target)). Where the list has no token,
+ * With spec `gradient` the logits become dlogits = dloss · weight · (p − onehot(target)), times the slope of the cap where
+ * spec `softCap` has p taken of capped logits. Where the list has no token,
  * or the token no target in [0, vocab), losses keeps what it has and dlogits is 0.
  */
 export const crossEntropyRows: Kernel<
-  "count" | "vocab" | "first" | "tokens",
+  "count" | "vocab" | "first" | "tokens" | "cap",
   "rows" | "targets" | "weights" | "dloss",
   never,
   "logits" | "losses"
 > = defineKernel({
   label: "cross_entropy",
-  params: { count: "u32", vocab: "u32", first: "u32", tokens: "u32" },
+  params: { count: "u32", vocab: "u32", first: "u32", tokens: "u32", cap: "f32" },
   reads: { rows: "i32", targets: "i32", weights: "f32", dloss: "f32" },
   updates: { logits: "f32", losses: "f32" },
   workgroups: ({ count }) => count,
-  wgsl: ({ gradient }, facts) => /* wgsl */ `
+  wgsl: (spec, facts) => /* wgsl */ `
+    ${logitAt(spec)}
     ${reduceOverLanes(facts, longRowLanes(facts))}
     @compute @workgroup_size(${longRowLanes(facts)})
     fn main(${MAIN_ARGS}) {
@@ -54,18 +89,20 @@ export const crossEntropyRows: Kernel<
       let supervised = target_id >= 0 && target_id < i32(p.vocab);
       // the lane that owns the target's column: it reads the logit before it overwrites it
       if (supervised && u32(target_id) % ${longRowLanes(facts)}u == lane) {
-        losses[token] = log_sum - (logits[start + u32(target_id)] - top);
+        losses[token] = log_sum - (logit_at(start + u32(target_id)) - top);
       }
-      ${gradient ? GRADIENT(longRowLanes(facts)) : ""}
+      ${spec["gradient"] === true ? gradient(spec, longRowLanes(facts)) : ""}
     }`,
 });
 
-const GRADIENT = (lanes: number): string => /* wgsl */ `
+const gradient = ({ softCap }: Spec, lanes: number): string => /* wgsl */ `
       var weight = 0.0;
       if (supervised) { weight = weights[token] * dloss[0]; }
       for (var i = lane; i < p.vocab; i += ${lanes}u) {
-        let share = exp(logits[start + i] - top - log_sum);
-        logits[start + i] = weight * (share - select(0.0, 1.0, i32(i) == target_id));
+        let logit = logit_at(start + i);
+        let share = exp(logit - top - log_sum);
+        let slope = ${softCap === true ? "1.0 - (logit / p.cap) * (logit / p.cap)" : "1.0"};
+        logits[start + i] = weight * slope * (share - select(0.0, 1.0, i32(i) == target_id));
       }`;
 
 /**
@@ -74,17 +111,18 @@ const GRADIENT = (lanes: number): string => /* wgsl */ `
  * target, else 0.
  */
 export const tokenScores: Kernel<
-  "count" | "vocab" | "first",
+  "count" | "vocab" | "first" | "cap",
   "logits" | "targets",
   never,
   "log_probs" | "entropy" | "correct"
 > = defineKernel({
   label: "token_scores",
-  params: { count: "u32", vocab: "u32", first: "u32" },
+  params: { count: "u32", vocab: "u32", first: "u32", cap: "f32" },
   reads: { logits: "f32", targets: "i32" },
   updates: { log_probs: "f32", entropy: "f32", correct: "f32" },
   workgroups: ({ count }) => count,
-  wgsl: (_, facts) => /* wgsl */ `
+  wgsl: (spec, facts) => /* wgsl */ `
+    ${logitAt(spec)}
     ${reduceOverLanes(facts, longRowLanes(facts))}
     @compute @workgroup_size(${longRowLanes(facts)})
     fn main(${MAIN_ARGS}) {
@@ -100,7 +138,7 @@ export const tokenScores: Kernel<
       let log_sum = log(total);
       entropy[token] = log_sum - total_moment / total;
       if (target_id >= 0 && target_id < i32(p.vocab)) {
-        let logit = logits[start + u32(target_id)];
+        let logit = logit_at(start + u32(target_id));
         log_probs[token] = logit - top - log_sum;
         correct[token] = select(0.0, 1.0, logit >= top);
       }

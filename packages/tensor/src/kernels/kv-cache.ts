@@ -4,7 +4,7 @@
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
 import type { Kernel } from "../kernel.ts";
-import { each, headElement, headVectors, loadHead, storeHead, UNSEEN } from "./attention/head.ts";
+import { each, headElement, headVectors, loadHead, scoreOf, softTanh, storeHead, UNSEEN } from "./attention/head.ts";
 import { fixedSubgroup, reduceOverLanes, rowLanes } from "./lanes.ts";
 
 /** Keys that one workgroup goes over. */
@@ -43,10 +43,11 @@ export const cacheKeysValues: Kernel<"count" | "width", "k" | "v" | "slots", nev
 /**
  * q [rows, heads · headDim], caches, lengths [rows] (filled positions, the new token included; 0 = idle row) → per
  * (row, head) and split of its keys: mixed [rows · heads, splits, headDim] = Σ 2^(score − top) · v and tops [rows · heads,
- * splits] of (top, Σ 2^(score − top)), score = scale · q·k; zeros where a split has no visible key. `window` 0 means all. Spec: headDim.
+ * splits] of (top, Σ 2^(score − top)), score = scale · q·k, with spec softCap cap · tanh(scale · q·k); zeros where a split has no visible key. `window` 0
+ * means all. Spec: headDim, softCap.
  */
 export const decodeSplits: Kernel<
-  "rows" | "heads" | "kv_heads" | "vectors" | "capacity" | "splits" | "window" | "scale",
+  "rows" | "heads" | "kv_heads" | "vectors" | "capacity" | "splits" | "window" | "scale" | "cap",
   "q" | "cache_k" | "cache_v" | "lengths",
   "mixed" | "tops",
   never
@@ -61,6 +62,7 @@ export const decodeSplits: Kernel<
     splits: "u32",
     window: "u32",
     scale: "f32",
+    cap: "f32",
   },
   reads: { q: headElement, cache_k: headElement, cache_v: headElement, lengths: "i32" },
   writes: { mixed: headElement, tops: "vec2f" },
@@ -73,6 +75,7 @@ export const decodeSplits: Kernel<
     return /* wgsl */ `
     ${["q", "cache_k", "cache_v"].map((name) => loadHead(name, spec)).join("\n")}
     ${storeHead("mixed", spec)}
+    ${softTanh(spec)}
     ${reduceOverLanes(facts)}
     ${shuffled ? "" : `var<workgroup> weights: array<f32, ${lanes}>;`}
     ${shuffled ? "@diagnostic(off, subgroup_uniformity)" : ""}
@@ -106,6 +109,7 @@ export const decodeSplits: Kernel<
       ${each(
         keys,
         (c) => `
+        w${c} = ${scoreOf(spec, `w${c}`)};
         let seen${c} = key + ${c * lanes}u >= begin && key + ${c * lanes}u < end;
         own_top = max(own_top, select(${UNSEEN}, w${c}, seen${c}));`,
       )}

@@ -9,36 +9,45 @@ const LANES = 64;
 const element = (spec: Spec): "f32" | "vec4f" => (spec["vectors"] === true ? "vec4f" : "f32");
 
 /**
- * x [tokens, heads, 2·half], positions [tokens], cos, sin [table_rows, half] → y like x:
- * (y₁, y₂) = (c·x₁ − d·s·x₂, c·x₂ + d·s·x₁) for the halves of each head. `direction` d is 1, or −1 for the transpose,
- * which is the backward. Positions outside the table are clamped to it. Spec: vectors, true where four divides half;
- * `width` is half counted in elements of the binding.
+ * x [tokens, heads, headDim], positions [tokens], cos, sin [table_rows, half] → y like x:
+ * (y₁, y₂) = (c·x₁ − d·s·x₂, c·x₂ + d·s·x₁) for the halves of the first 2·half numbers of each head; the others pass. `direction` d is 1, or −1 for the transpose,
+ * which is the backward. Positions outside the table are clamped to it. Spec: vectors, true where four divides half
+ * and headDim; `width` and `stride` are half and headDim counted in elements of the binding.
  */
 export const ropeKernel: Kernel<
-  "tokens" | "heads" | "width" | "table_rows" | "direction",
+  "tokens" | "heads" | "width" | "stride" | "table_rows" | "direction",
   "x" | "positions" | "cosines" | "sines",
   "y",
   never
 > = defineKernel({
   label: "rope",
-  params: { tokens: "u32", heads: "u32", width: "u32", table_rows: "u32", direction: "f32" },
+  params: { tokens: "u32", heads: "u32", width: "u32", stride: "u32", table_rows: "u32", direction: "f32" },
   reads: { x: element, positions: "i32", cosines: element, sines: element },
   writes: { y: element },
-  workgroups: ({ tokens, width }) => Math.ceil((tokens * width) / LANES),
+  workgroups: ({ tokens, width, stride }) => Math.ceil((tokens * (stride - width)) / LANES),
   wgsl: () => /* wgsl */ `
     @compute @workgroup_size(${LANES})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
       let index = group * ${LANES}u + lane;
-      let token = index / p.width;
+      // a lane turns a pair, or passes one element of what is not turned
+      let lanes = p.stride - p.width;
+      let token = index / lanes;
       if (token >= p.tokens) { return; }
-      let i = index - token * p.width;
+      let i = index - token * lanes;
+      if (i >= p.width) {
+        for (var head = 0u; head < p.heads; head++) {
+          let at = (token * p.heads + head) * p.stride + p.width + i;
+          y[at] = x[at];
+        }
+        return;
+      }
       let position = u32(clamp(positions[token], 0, i32(p.table_rows) - 1));
       let c = cosines[position * p.width + i];
       let s = sines[position * p.width + i] * p.direction;
       // one angle serves all heads
       for (var head = 0u; head < p.heads; head++) {
-        let first = (token * p.heads + head) * 2u * p.width + i;
+        let first = (token * p.heads + head) * p.stride + i;
         let a = x[first];
         let b = x[first + p.width];
         y[first] = a * c - b * s;

@@ -2,7 +2,7 @@
 // & Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691), so no [tokens, tokens] tensor exists. Backward:
 // the weights are computed again from q, k and the saved lse; dq runs over queries, dk and dv run over keys with the
 // query heads of the group inside: every sum belongs to one thread, in a fixed order, without atomics.
-// Exponentials are to base 2: the caller's `scale` carries the factor log2(e).
+// Exponentials are to base 2: the caller's `scale` (or `cap`, where there is one) carries the factor log2(e).
 
 import type { DeviceFacts } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
@@ -24,6 +24,8 @@ export interface AttentionSpec extends Spec {
   readonly headDim: number;
   /** rows of the block per lane: query heads in family "lanes", tokens in family "wide", 1 in "shared" */
   readonly perLane: number;
+  /** scores are cap · tanh(scale · q·k) */
+  readonly softCap: boolean;
 }
 
 /**
@@ -33,15 +35,15 @@ export interface AttentionSpec extends Spec {
  */
 export function attentionSpec(
   facts: DeviceFacts,
-  options: { rows: "queries" | "keys"; headDim: number; group: number },
+  options: { rows: "queries" | "keys"; headDim: number; group: number; softCap: boolean },
 ): AttentionSpec {
-  const { rows, headDim, group } = options;
-  if (!fixedSubgroup(facts)) return { family: "shared", headDim, perLane: 1 };
+  const { rows, headDim, group, softCap } = options;
+  if (!fixedSubgroup(facts)) return { family: "shared", headDim, perLane: 1, softCap };
   if (headDim > MAX_LANE_DIM) {
     const outputs = rows === "keys" ? 2 : 1;
-    return { family: "wide", headDim, perLane: tokensPerLane(facts, { headDim, outputs }) };
+    return { family: "wide", headDim, perLane: tokensPerLane(facts, { headDim, outputs }), softCap };
   }
-  return { family: "lanes", headDim, perLane: rows === "keys" ? 1 : headsPerLane({ headDim, group }) };
+  return { family: "lanes", headDim, perLane: rows === "keys" ? 1 : headsPerLane({ headDim, group }), softCap };
 }
 
 /** Workgroups: one per block of tokens and per head or group of heads. */
@@ -62,12 +64,13 @@ const SIZES = {
   four: "u32",
   window: "i32",
   scale: "f32",
+  cap: "f32",
 } as const;
 
 /**
  * q [tokens, heads, headDim], k, v [tokens, kv_heads, headDim], segment_start [tokens] (first token of the segment;
- * −1: padding) → out like q, lse [tokens, heads] = log2 Σ 2^score. Scores are `scale · q·k`; query i sees the keys
- * max(segment_start, i − window + 1) … i. Padding rows become zero.
+ * −1: padding) → out like q, lse [tokens, heads] = log2 Σ 2^score. Scores are `scale · q·k`, with spec softCap `cap ·
+ * tanh(scale · q·k)`; query i sees the keys max(segment_start, i − window + 1) … i. Padding rows become zero.
  */
 export const attentionForward: Kernel<keyof typeof SIZES, "q" | "k" | "v" | "segment_start", "out" | "lse", never> =
   defineKernel({
@@ -114,12 +117,13 @@ const BACKWARD_SIZES = {
   four: "u32",
   window: "i32",
   scale: "f32",
+  cap: "f32",
   gradient_scale: "f32",
 } as const;
 
 /**
- * dout like q, stats [tokens, heads] → dq like q. `scale` is the forward's, with the factor log2(e); `gradient_scale`
- * is the one without it.
+ * dout like q, stats [tokens, heads] → dq like q. `scale` and `cap` are the forward's; `gradient_scale` is what q·k is multiplied by, without
+ * log2(e) and the cap.
  */
 export const attentionBackwardQuery: Kernel<
   keyof typeof BACKWARD_SIZES,

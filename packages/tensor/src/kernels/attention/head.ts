@@ -88,6 +88,26 @@ export function keyRow(at: string, suffix: number | "" = ""): string {
     let upper${suffix} = select(-1, own${suffix} + min(end${suffix} - own${suffix}, p.window) - 1, here${suffix});`;
 }
 
+/** WGSL `soft_tanh` for soft-capped scores, of f32 and vec4f: from exp(−2|x|), which never overflows. */
+export function softTanh(spec: Spec): string {
+  if (spec["softCap"] !== true) return "";
+  const of = (name: string, type: string): string => `fn ${name}(x: ${type}) -> ${type} {
+      let e = exp(-2.0 * abs(x));
+      return sign(x) * ((1.0 - e) / (1.0 + e));
+    }`;
+  return of("soft_tanh", "f32") + of("soft_tanh4", "vec4f");
+}
+
+/** The score of a scaled product: itself, or p.cap · tanh of it. */
+export function scoreOf(spec: Spec, product: string, type: "" | "4" = ""): string {
+  return spec["softCap"] === true ? `p.cap * soft_tanh${type}(${product})` : product;
+}
+
+/** What the gradient of a score is multiplied by to be that of the product: ` * (1 − tanh²)`, or nothing. */
+export function scoreSlope(spec: Spec, score: string): string {
+  return spec["softCap"] === true ? ` * (1.0 - (${score} / p.cap) * (${score} / p.cap))` : "";
+}
+
 /** Whether token `t` (u32) is no padding, in kernels that run over queries and over keys. */
 export const QUERY_KEPT = "segment_start[t] >= 0";
 export const KEY_KEPT = "segment_end[t] > i32(t)";

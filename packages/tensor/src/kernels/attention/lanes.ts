@@ -16,6 +16,9 @@ import {
   loadHead,
   QUERY_KEPT,
   queryRow,
+  scoreOf,
+  scoreSlope,
+  softTanh,
   storeHead,
   UNSEEN,
 } from "./head.ts";
@@ -56,6 +59,7 @@ function begin(spec: Spec, facts: DeviceFacts, o: { loads: readonly string[]; st
   return `
     ${o.loads.map((name) => loadHead(name, spec)).join("\n")}
     ${o.stores.map((name) => storeHead(name, spec)).join("\n")}
+    ${softTanh(spec)}
     @diagnostic(off, subgroup_uniformity)
     @compute @workgroup_size(${rowLanes(facts)})
     fn main(${MAIN_ARGS}) {
@@ -104,7 +108,7 @@ export function forwardByLanes(spec: Spec, facts: DeviceFacts): string {
                 (v) => `q${h}_${v}`,
                 (v) => `k${u}_${v}`,
               )}
-              let score${h}_${u} = select(${UNSEEN}, dot${h}_${u}, seen${u});`,
+              let score${h}_${u} = select(${UNSEEN}, ${scoreOf(spec, `dot${h}_${u}`)}, seen${u});`,
             )}`,
           )}
           ${each(
@@ -179,7 +183,7 @@ export function backwardQueryByLanes(spec: Spec, facts: DeviceFacts): string {
             heads,
             (h) => `
             ${dotRows(
-              `score${h}`,
+              `product${h}`,
               vectors,
               (v) => `q${h}_${v}`,
               (v) => `key_${v}`,
@@ -190,7 +194,9 @@ export function backwardQueryByLanes(spec: Spec, facts: DeviceFacts): string {
               (v) => `do${h}_${v}`,
               (v) => `value_${v}`,
             )}
-            let dscore${h} = select(0.0, exp2(score${h} - stats${h}.x) * (dweight${h} - stats${h}.y), seen);
+            let score${h} = ${scoreOf(spec, `product${h}`)};
+            let slope${h} = (dweight${h} - stats${h}.y)${scoreSlope(spec, `score${h}`)};
+            let dscore${h} = select(0.0, exp2(score${h} - stats${h}.x) * slope${h}, seen);
             ${each(vectors, (v) => `dq${h}_${v} += dscore${h} * key_${v};`)}`,
           )}
         }
@@ -230,7 +236,7 @@ export function backwardKeyValueByLanes(spec: Spec, facts: DeviceFacts): string 
             ${each(vectors, (v) => `let do_${v} = subgroupShuffle(dout_${v}, s);`)}
             let stat = subgroupShuffle(tile_stats, s);
             ${dotRows(
-              "score",
+              "product",
               vectors,
               (v) => `k_${v}`,
               (v) => `query_${v}`,
@@ -241,8 +247,9 @@ export function backwardKeyValueByLanes(spec: Spec, facts: DeviceFacts): string 
               (v) => `v_${v}`,
               (v) => `do_${v}`,
             )}
+            let score = ${scoreOf(spec, "product")};
             let weight = select(0.0, exp2(score - stat.x), seen);
-            let dscore = select(0.0, weight * (dweight - stat.y), seen);
+            let dscore = select(0.0, weight * (dweight - stat.y)${scoreSlope(spec, "score")}, seen);
             ${each(vectors, (v) => `dv_${v} += weight * do_${v};`)}
             ${each(vectors, (v) => `dk_${v} += dscore * query_${v};`)}
           }

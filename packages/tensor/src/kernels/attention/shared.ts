@@ -14,6 +14,9 @@ import {
   loadHead,
   QUERY_KEPT,
   queryRow,
+  scoreOf,
+  scoreSlope,
+  softTanh,
   storeHead,
   UNSEEN,
 } from "./head.ts";
@@ -42,6 +45,7 @@ function begin(spec: Spec, o: { loads: readonly string[]; stores: readonly strin
   return `
     ${o.loads.map((name) => loadHead(name, spec)).join("\n")}
     ${o.stores.map((name) => storeHead(name, spec)).join("\n")}
+    ${softTanh(spec)}
     var<workgroup> pieces: array<vec4f, ${Math.max(2 * o.products * PIECE, SHARED_ROWS * 8)}>;
     // [column][row / 4]
     var<workgroup> weights: array<vec4f, ${SHARED_ROWS * 8}>;
@@ -190,7 +194,7 @@ export function forwardShared(spec: Spec): string {
         ${each(
           4,
           (i) => `
-          w${i} = select(vec4f(${UNSEEN}), w${i} * p.scale, seen${i});
+          w${i} = select(vec4f(${UNSEEN}), ${scoreOf(spec, `w${i} * p.scale`, "4")}, seen${i});
           partial[(4u * down + ${i}u) * 8u + across] = max(max(w${i}.x, w${i}.y), max(w${i}.z, w${i}.w));`,
         )}
         workgroupBarrier();
@@ -247,7 +251,10 @@ export function backwardQueryShared(spec: Spec): string {
         ${SEEN}
         ${each(
           4,
-          (i) => `dw${i} = select(vec4f(), exp2(w${i} * p.scale - stat${i}.x) * (dw${i} - stat${i}.y), seen${i});`,
+          (i) => `
+          w${i} = ${scoreOf(spec, `w${i} * p.scale`, "4")};
+          dw${i} = (dw${i} - stat${i}.y)${scoreSlope(spec, `w${i}`)};
+          dw${i} = select(vec4f(), exp2(w${i} - stat${i}.x) * dw${i}, seen${i});`,
         )}
         ${share("dw")}
         ${sums(spec, "dq", { name: "k", row: KEY_ROW }, QUERY_KEPT)}
@@ -279,8 +286,10 @@ export function backwardKeyValueShared(spec: Spec): string {
           ${each(
             4,
             (i) => `
-            w${i} = select(vec4f(), exp2(w${i} * p.scale - lse), seen${i});
-            dw${i} = select(vec4f(), w${i} * (dw${i} - delta), seen${i});`,
+            w${i} = ${scoreOf(spec, `w${i} * p.scale`, "4")};
+            dw${i} = (dw${i} - delta)${scoreSlope(spec, `w${i}`)};
+            w${i} = select(vec4f(), exp2(w${i} - lse), seen${i});
+            dw${i} = select(vec4f(), w${i} * dw${i}, seen${i});`,
           )}
           ${share("w")}
           ${sums(spec, "dv", { name: "dout", row: queries }, KEY_KEPT)}

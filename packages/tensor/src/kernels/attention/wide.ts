@@ -17,6 +17,9 @@ import {
   loadHead,
   QUERY_KEPT,
   queryRow,
+  scoreOf,
+  scoreSlope,
+  softTanh,
   storeHead,
   UNSEEN,
 } from "./head.ts";
@@ -60,6 +63,7 @@ function begin(
   return `
     ${o.loads.map((name) => loadHead(name, spec)).join("\n")}
     ${o.stores.map((name) => storeHead(name, spec)).join("\n")}
+    ${softTanh(spec)}
     @diagnostic(off, subgroup_uniformity)
     @compute @workgroup_size(${lanes})
     fn main(${MAIN_ARGS}) {
@@ -211,7 +215,7 @@ export function forwardWide(spec: Spec, facts: DeviceFacts): string {
           ${each(
             lanes,
             (s) => `
-            w${a}_${s} = select(${UNSEEN}, w${a}_${s}, seen${a}_${s});
+            w${a}_${s} = select(${UNSEEN}, ${scoreOf(spec, `w${a}_${s}`)}, seen${a}_${s});
             top${a} = max(top${a}, w${a}_${s});`,
           )}
           let shrink${a} = exp2(max${a} - top${a});
@@ -274,8 +278,10 @@ export function backwardQueryWide(spec: Spec, facts: DeviceFacts): string {
         ${each(sets, (a) =>
           each(
             lanes,
-            (s) =>
-              `dw${a}_${s} = select(0.0, exp2(w${a}_${s} - stat${a}.x) * (dw${a}_${s} - stat${a}.y), seen${a}_${s});`,
+            (s) => `
+              w${a}_${s} = ${scoreOf(spec, `w${a}_${s}`)};
+              dw${a}_${s} = (dw${a}_${s} - stat${a}.y)${scoreSlope(spec, `w${a}_${s}`)};
+              dw${a}_${s} = select(0.0, exp2(w${a}_${s} - stat${a}.x) * dw${a}_${s}, seen${a}_${s});`,
           ),
         )}
         ${sums(shape, KEY_OF_TOKEN, [{ to: "dq", weight: "dw", from: "k" }])}
@@ -308,8 +314,10 @@ export function backwardKeyValueWide(spec: Spec, facts: DeviceFacts): string {
             ${each(
               sets,
               (a) => `
+              w${a}_${s} = ${scoreOf(spec, `w${a}_${s}`)};
+              dw${a}_${s} = (dw${a}_${s} - stat${s}.y)${scoreSlope(spec, `w${a}_${s}`)};
               w${a}_${s} = select(0.0, exp2(w${a}_${s} - stat${s}.x), seen${a}_${s});
-              dw${a}_${s} = select(0.0, w${a}_${s} * (dw${a}_${s} - stat${s}.y), seen${a}_${s});`,
+              dw${a}_${s} = select(0.0, w${a}_${s} * dw${a}_${s}, seen${a}_${s});`,
             )}`,
           )}
           ${sums(shape, QUERY_OF_TOKEN, [
