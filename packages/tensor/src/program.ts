@@ -11,6 +11,10 @@ import { ShapeError } from "./errors.ts";
 import type { Launch } from "./launch.ts";
 import { plan } from "./plan.ts";
 import type { Plan } from "./plan.ts";
+import { Profiler } from "./profile/profiler.ts";
+import type { ProfilerOptions } from "./profile/profiler.ts";
+import type { Profile } from "./profile/profile.ts";
+import type { ChromeTrace } from "./profile/trace.ts";
 import type { Tensor } from "./tensor.ts";
 
 const PARAM_SLOT = 256;
@@ -94,18 +98,17 @@ export class Program {
     this.#writeInputs(values);
 
     const encoder = device.gpu.createCommandEncoder({ label: this.label });
-    if (this.plan.launches.length > 0) {
+    const { launches } = this.plan;
+    const timed = launches.length > 0 ? device.profiler?.replay(this, values) : undefined;
+    if (timed)
+      timed.encode(
+        encoder,
+        (pass, at) => this.#dispatch(pass, launches[at]!, at, groups[at]!),
+        (tensor) => this.#buffer(tensor),
+      );
+    else if (launches.length > 0) {
       const pass = encoder.beginComputePass({ label: this.label });
-      for (const [i, launch] of this.plan.launches.entries()) {
-        pass.setPipeline(device.pipelines.get(launch.variant));
-        pass.setBindGroup(0, groups[i]!);
-        if (launch.variant.hasParams) {
-          if (this.#params) pass.setBindGroup(1, this.#params.group, [i * PARAM_SLOT]);
-          else pass.setImmediates(0, launch.params);
-        }
-        if (launch.indirect) pass.dispatchWorkgroupsIndirect(this.#buffer(launch.indirect), launch.indirect.byteOffset);
-        else pass.dispatchWorkgroups(launch.groups[0], launch.groups[1]);
-      }
+      for (const [at, launch] of launches.entries()) this.#dispatch(pass, launch, at, groups[at]!);
       pass.end();
     }
     let staging: GPUBuffer | undefined;
@@ -120,7 +123,40 @@ export class Program {
       }
     }
     device.gpu.queue.submit([encoder.finish()]);
+    timed?.submitted();
     return { read: () => this.#readStaging(staging) };
+  }
+
+  /**
+   * Replays the program with the GPU's clock around every dispatch. The replays are real: states are updated each time.
+   *
+   * @param options.replays - how many count, beside one before them that compiles; default 5
+   * @throws TensorError `PROFILER_UNAVAILABLE`, `PROFILER_ACTIVE`
+   */
+  async profile(
+    values: Readonly<Record<string, TensorData>>,
+    options: ProfilerOptions & { readonly replays?: number },
+  ): Promise<{ profile: Profile; trace: ChromeTrace }> {
+    const profiler = await Profiler.start(this.#device, options);
+    try {
+      for (let i = 0; i <= (options.replays ?? 5); i++) await this.replay(values).read();
+    } catch (error) {
+      await profiler.stop().catch(() => {}); // the first error tells the story
+      throw error;
+    }
+    return await profiler.stop();
+  }
+
+  #dispatch(pass: GPUComputePassEncoder, launch: Launch, at: number, group: GPUBindGroup): void {
+    const { variant, indirect, groups, params } = launch;
+    pass.setPipeline(this.#device.pipelines.get(variant));
+    pass.setBindGroup(0, group);
+    if (variant.hasParams) {
+      if (this.#params) pass.setBindGroup(1, this.#params.group, [at * PARAM_SLOT]);
+      else pass.setImmediates(0, params);
+    }
+    if (indirect) pass.dispatchWorkgroupsIndirect(this.#buffer(indirect), indirect.byteOffset);
+    else pass.dispatchWorkgroups(groups[0], groups[1]);
   }
 
   /** Frees staging and parameters; the shared slots stay with the device. */
