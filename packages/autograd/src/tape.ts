@@ -187,6 +187,7 @@ function sweep(output: Tensor, dOutput: Tensor, atLeaf: (leaf: Tensor, gradient:
       return [...pending.values(), ...kept];
     });
   };
+  output.device.recorder?.beginBackward();
   pending.leave(dOutput);
   give(output, dOutput);
   drain(0);

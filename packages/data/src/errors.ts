@@ -2,12 +2,6 @@ import { TunesmithError } from "@tunesmith/core";
 
 /** Everything that can be wrong with data on its way to a batch. Each code has a test in `errors.test.ts`. */
 export type DataErrorCode =
-  | "PATH_UNMATCHED"
-  | "FILE_FORMAT_UNKNOWN"
-  | "GZIP_INVALID"
-  | "GZIP_BOMB"
-  | "CSV_INVALID"
-  | "PARQUET_INVALID"
   | "FORMAT_UNKNOWN"
   | "FORMAT_UNSUPPORTED"
   | "COLUMN_UNKNOWN"
@@ -22,7 +16,6 @@ export type DataErrorCode =
   | "TEMPLATE_INVALID"
   | "TEMPLATE_FAILED"
   | "TEMPLATE_UNSTABLE"
-  | "TEMPLATE_LIMIT"
   | "TRAIN_ON_INVALID"
   | "DOUBLE_BOS"
   | "TOKEN_OUT_OF_RANGE"

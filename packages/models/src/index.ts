@@ -22,6 +22,7 @@ export type { LoadOptions, PlacedRows } from "./build.ts";
 export { checkModel, readModelConfig } from "./checkpoint.ts";
 export { drawModel } from "./draw.ts";
 export { loadModel } from "./load.ts";
+export { planModel, readModelFormats } from "./plan-model.ts";
 export { linearPaths, parameterShapes } from "./parameters.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export { Generator } from "./generate.ts";

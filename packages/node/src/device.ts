@@ -3,6 +3,7 @@
 
 import { TunesmithError } from "@tunesmith/core";
 import { Device } from "@tunesmith/tensor";
+import type { DeviceOptions } from "@tunesmith/tensor";
 import { create } from "webgpu";
 import { settled } from "./settled.ts";
 
@@ -19,8 +20,10 @@ export interface OpenOptions {
   readonly validate?: boolean;
   /** fills new eager tensors with NaN: what tests of ops run with */
   readonly poison?: boolean;
+  /** see `DeviceOptions`; a limit of its own is set where the GPU probably drives a screen */
+  readonly submitLimit?: DeviceOptions["submitLimit"];
   /** overrides single device facts, to test fallbacks */
-  readonly facts?: NonNullable<ConstructorParameters<typeof Device>[2]>["facts"];
+  readonly facts?: DeviceOptions["facts"];
 }
 
 const PRODUCTION = [
@@ -43,6 +46,12 @@ export function dawnFlags(options: Pick<OpenOptions, "device" | "debug" | "valid
     `enable-dawn-features=${[...ALWAYS, ...(safe ? [] : PRODUCTION)].join(",")}`,
     `disable-dawn-features=${[...NEVER, ...(safe ? [] : ["enable_spirv_validation"])].join(",")}`,
   ];
+}
+
+/** A submit that keeps a screen's GPU busy freezes the picture, and after about two seconds a watchdog kills it. */
+function screenLimit(): DeviceOptions["submitLimit"] {
+  const screen = process.platform !== "linux" || process.env["DISPLAY"] || process.env["WAYLAND_DISPLAY"];
+  return screen ? { ms: 200, now: () => performance.now() } : undefined;
 }
 
 /**
@@ -82,9 +91,12 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
     },
   });
   keptAlive.push(gpu, adapter, device);
+  const software = adapter.info.isFallbackAdapter || adapter.info.architecture === "software";
+  const submitLimit = options.submitLimit ?? (software ? undefined : screenLimit());
   return new Device(device, adapter.info, {
     languageFeatures: gpu.wgslLanguageFeatures,
     settle: settled,
+    ...(submitLimit ? { submitLimit } : {}),
     ...(options.poison ? { poison: true } : {}),
     ...(options.debug ? { checkFinite: true } : {}),
     ...(options.facts ? { facts: options.facts } : {}),

@@ -1,10 +1,11 @@
 // Scores rows without touching what trains: losses are summed and counted over all rows, never averaged per batch.
 
 import { makeBatch } from "@tunesmith/data";
-import type { Example } from "@tunesmith/data";
+import type { Batch, Example } from "@tunesmith/data";
 import { SftError } from "./errors.ts";
 import type { EvalResult, TaskLoss } from "./events.ts";
 import { ScorePrograms } from "./score.ts";
+import type { Scores } from "./score.ts";
 import type { Tuning } from "./tuning.ts";
 
 export interface EvaluateOptions {
@@ -15,30 +16,40 @@ export interface EvaluateOptions {
 
 /**
  * @param tasks - names of all tasks that occur in the examples
+ * @param shared - programs to use; else some are recorded and freed again
  * @throws SftError `NO_ROWS` where no example has a target
  */
 export async function evaluate(
   tuning: Pick<Tuning, "model" | "adapter">,
   { examples, batchSize }: EvaluateOptions,
   tasks: readonly string[],
+  shared?: ScorePrograms,
 ): Promise<EvalResult> {
-  const programs = new ScorePrograms(tuning);
+  const programs = shared ?? new ScorePrograms(tuning);
   const sums = new Float64Array(tasks.length);
   const counts = new Float64Array(tasks.length);
   let correct = 0;
+  const count = (batch: Batch, scores: Scores): void => {
+    for (const row of batch.targetRows) {
+      const task = batch.taskIds[row]!;
+      sums[task]! -= scores.logProbs[row]!;
+      counts[task]!++;
+      if (scores.correct[row] === 1) correct++;
+    }
+  };
   try {
+    // a batch is read while the next one runs
+    let flight: { batch: Batch; scores: Promise<Scores> } | undefined;
     for (let first = 0; first < examples.length; first += batchSize) {
       const batch = makeBatch(examples.slice(first, first + batchSize), { packing: true, tasks });
-      const scores = await programs.score(batch);
-      for (const row of batch.targetRows) {
-        const task = batch.taskIds[row]!;
-        sums[task]! -= scores.logProbs[row]!;
-        counts[task]!++;
-        if (scores.correct[row] === 1) correct++;
-      }
+      const scores = programs.score(batch);
+      scores.catch(() => {}); // told when it is read
+      if (flight) count(flight.batch, await flight.scores);
+      flight = { batch, scores };
     }
+    if (flight) count(flight.batch, await flight.scores);
   } finally {
-    programs.dispose();
+    if (!shared) programs.dispose();
   }
   const targets = counts.reduce((a, b) => a + b, 0);
   if (targets === 0)

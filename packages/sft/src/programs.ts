@@ -1,25 +1,50 @@
-// The two programs of a training step, recorded once per bucket of tokens: a micro-batch (forward, loss, backward into
-// the store's gradients) and the update (norm, clipping, AdamW, zero gradients).
+// The programs of a run, recorded before its first step: a micro-batch per bucket of tokens (forward, loss, backward
+// into the store's gradients), the update (norm, clipping, AdamW, zero gradients), and scoring. Planning a run records
+// the same programs on a device that holds nothing.
 
 import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
 import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/models";
 import { ADAMW_SCALARS, adamwScalars, adamwStep } from "@tunesmith/optim";
 import type { AdamwOptions } from "@tunesmith/optim";
-import { record } from "@tunesmith/tensor";
+import { reserveSlots, record } from "@tunesmith/tensor";
 import type { Pending, Program } from "@tunesmith/tensor";
+import type { RunShape } from "./run-shape.ts";
+import { ScorePrograms } from "./score.ts";
+import { rowsFor } from "./step-memory.ts";
+import type { StepMemory } from "./step-memory.ts";
 import { declareTargets, targetValues } from "./targets.ts";
 import type { Tuning } from "./tuning.ts";
 
-export class StepPrograms {
+export class RunPrograms {
+  readonly scores: ScorePrograms;
   readonly #tuning: Tuning;
   readonly #optimizer: AdamwOptions;
-  readonly #microBatches = new Map<number, Program>();
-  #update: Program | undefined;
+  readonly #microBatches: ReadonlyMap<number, Program>;
+  readonly #update: Program;
 
-  constructor(tuning: Tuning, optimizer: AdamwOptions) {
+  /** Records everything; touches no memory of the device. */
+  constructor(tuning: Tuning, options: { optimizer: AdamwOptions; shape: RunShape; memory?: StepMemory }) {
+    const { optimizer, shape, memory = {} } = options;
     this.#tuning = tuning;
     this.#optimizer = optimizer;
+    this.#microBatches = new Map(
+      [...shape.microBatches].map(([tokens, inFlight]) => [tokens, recordMicroBatch(tuning, tokens, inFlight, memory)]),
+    );
+    this.#update = record(tuning.store.device, "update", (inputs) =>
+      adamwStep(tuning.store, inputs.input("scalars", [ADAMW_SCALARS], "f32"), optimizer),
+    );
+    this.scores = new ScorePrograms(tuning, memory);
+    for (const tokens of shape.scored) this.scores.program(tokens);
+  }
+
+  get all(): readonly Program[] {
+    return [...this.#microBatches.values(), this.#update, ...this.scores.all];
+  }
+
+  /** Makes the memory that all programs share, so that nothing grows later. */
+  reserve(): void {
+    reserveSlots(this.#tuning.store.device, this.all);
   }
 
   /**
@@ -30,8 +55,7 @@ export class StepPrograms {
   microBatch(batch: Batch, weights: Float32Array): Promise<Float32Array> {
     const { model } = this.#tuning;
     const tokens = tokenBucket(batch.inputIds.length);
-    let program = this.#microBatches.get(tokens);
-    if (!program) this.#microBatches.set(tokens, (program = recordMicroBatch(this.#tuning, tokens)));
+    const program = this.#microBatches.get(tokens)!;
     const limits = { vocab: model.config.vocabSize, positions: model.positions };
     const pending = program.replay({ ...tokenValues(batch, tokens, limits), ...targetValues(batch, weights, tokens) });
     return output(pending, (values) => values["losses"] as Float32Array);
@@ -43,32 +67,32 @@ export class StepPrograms {
    * @returns the global gradient norm before clipping; where it is not finite nothing was changed
    */
   update(at: { lr: number; step: number }): Promise<number> {
-    const { store } = this.#tuning;
-    this.#update ??= record(store.device, "update", (inputs) =>
-      adamwStep(store, inputs.input("scalars", [ADAMW_SCALARS], "f32"), this.#optimizer),
-    );
     const pending = this.#update.replay({ scalars: adamwScalars(this.#optimizer, at) });
     return output(pending, (values) => values["gradNorm"]![0]!);
   }
 
   dispose(): void {
-    for (const program of this.#microBatches.values()) program.dispose();
-    this.#microBatches.clear();
-    this.#update?.dispose();
-    this.#update = undefined;
+    for (const program of this.all) program.dispose();
   }
 }
 
-function recordMicroBatch({ model, adapter }: Tuning, tokens: number): Program {
-  return record(model.device, `micro-batch of ${tokens} tokens`, (inputs) => {
-    const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
-    const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, {
-      ...declareTargets(inputs, tokens),
-      softCap: model.config.logitSoftCap,
-    });
-    backward(loss);
-    return { losses };
-  });
+function recordMicroBatch({ model, adapter }: Tuning, tokens: number, inFlight: number, memory: StepMemory): Program {
+  const { recompute, chunkRows } = memory;
+  return record(
+    model.device,
+    `micro-batch of ${tokens} tokens`,
+    (inputs) => {
+      const hidden = forward(model, declareTokens(inputs, tokens), { adapter, recompute });
+      const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, {
+        ...declareTargets(inputs, tokens),
+        softCap: model.config.logitSoftCap,
+        chunkRows: rowsFor(tokens, chunkRows),
+      });
+      backward(loss);
+      return { losses };
+    },
+    { inFlight },
+  );
 }
 
 /** A pending output as a promise whose failure is not "unhandled" while earlier ones are still awaited. */

@@ -5,6 +5,8 @@ import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/mod
 import type { TokenSequence } from "@tunesmith/models";
 import { record } from "@tunesmith/tensor";
 import type { Program } from "@tunesmith/tensor";
+import { rowsFor } from "./step-memory.ts";
+import type { StepMemory } from "./step-memory.ts";
 import type { Tuning } from "./tuning.ts";
 
 /** Per position of a sequence; 0 where there is no target. */
@@ -21,28 +23,47 @@ export class ScorePrograms {
   readonly #tuning: Pick<Tuning, "model" | "adapter">;
   readonly #programs = new Map<number, Program>();
 
-  constructor(tuning: Pick<Tuning, "model" | "adapter">) {
+  readonly #chunkRows: number | undefined;
+
+  constructor(tuning: Pick<Tuning, "model" | "adapter">, { chunkRows }: Pick<StepMemory, "chunkRows"> = {}) {
     this.#tuning = tuning;
+    this.#chunkRows = chunkRows;
   }
 
-  /** Scores every position that has a target (−100 = none). */
-  async score(sequence: TokenSequence & { readonly targets: Int32Array }): Promise<Scores> {
+  get all(): readonly Program[] {
+    return [...this.#programs.values()];
+  }
+
+  /** The program for a bucket of tokens. */
+  program(tokens: number): Program {
     const { model, adapter } = this.#tuning;
-    const length = sequence.inputIds.length;
-    const tokens = tokenBucket(length);
     let program = this.#programs.get(tokens);
     if (!program) {
       program = record(model.device, `score ${tokens} tokens`, (inputs) => {
         const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
         const targets = inputs.input("targets", [tokens], "i32");
-        return scoreTokens(hidden, model.lm_head, { targets, softCap: model.config.logitSoftCap });
+        return scoreTokens(hidden, model.lm_head, {
+          targets,
+          softCap: model.config.logitSoftCap,
+          chunkRows: rowsFor(tokens, this.#chunkRows),
+        });
       });
       this.#programs.set(tokens, program);
     }
+    return program;
+  }
+
+  /** Scores every position that has a target (−100 = none). At most two may be on their way at one time. */
+  async score(sequence: TokenSequence & { readonly targets: Int32Array }): Promise<Scores> {
+    const { model } = this.#tuning;
+    const length = sequence.inputIds.length;
+    const tokens = tokenBucket(length);
     const targets = new Int32Array(tokens).fill(-100);
     targets.set(sequence.targets);
     const limits = { vocab: model.config.vocabSize, positions: model.positions };
-    const values = await program.replay({ ...tokenValues(sequence, tokens, limits), targets }).read();
+    const values = await this.program(tokens)
+      .replay({ ...tokenValues(sequence, tokens, limits), targets })
+      .read();
     const of = (name: string): Float32Array => values[name]!.subarray(0, length) as Float32Array;
     return { logProbs: of("logProbs"), entropy: of("entropy"), correct: of("correct") };
   }

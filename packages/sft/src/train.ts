@@ -6,7 +6,9 @@ import type { AdamwOptions } from "@tunesmith/optim";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
-import { StepPrograms } from "./programs.ts";
+import { RunPrograms } from "./programs.ts";
+import { runShape } from "./run-shape.ts";
+import type { StepMemory } from "./step-memory.ts";
 import type { Tuning } from "./tuning.ts";
 
 export interface TrainOptions {
@@ -22,6 +24,8 @@ export interface TrainOptions {
   readonly learningRate: (step: number) => number;
   /** rows scored at step 0, every `every` updates and at the end */
   readonly evaluation?: { readonly examples: readonly Example[]; readonly every: number; readonly batchSize: number };
+  /** what trades time for memory */
+  readonly memory?: StepMemory;
   /** milliseconds from any origin; the only clock */
   readonly now: () => number;
   /** stops at the next step boundary */
@@ -49,7 +53,9 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   const { examples, schedule, objective, evaluation, signal } = options;
   const tasks = options.tasks.map((task) => task.name);
   const lossWeights = options.tasks.map((task) => task.lossWeight);
-  const programs = new StepPrograms(tuning, options.optimizer);
+  const shape = runShape({ ...options, scored: evaluation ? [evaluation] : [] });
+  const programs = new RunPrograms(tuning, { ...options, shape });
+  programs.reserve();
   const clock = { last: options.now() };
   let flight: Flight | undefined;
   try {
@@ -58,7 +64,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       if (evaluation && step % evaluation.every === 0) {
         if (flight) yield await landed(flight, tuning.model, options, clock);
         flight = undefined;
-        yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks) };
+        yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
         clock.last = options.now();
       }
       // every micro-batch of this optimizer step, a pure function of (seed, step)
@@ -82,7 +88,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       flight = undefined;
       yield await landed(last, tuning.model, options, clock);
       if (evaluation && !signal?.aborted)
-        yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks) };
+        yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
     }
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen

@@ -33,8 +33,9 @@ export function tuneLora(
   const shapes = loraShapes(config, targets, sizes);
   const specs = [...shapes].map(([name, shape]) => ({ name, shape, decay: true }));
   const store = new ParameterStore(model.device, specs, "adapter");
-  for (const [name, shape] of shapes)
-    store.write(name, "values", options.from?.values.get(name) ?? initialLora(name, shape, options.seed));
+  if (!model.device.virtual)
+    for (const [name, shape] of shapes)
+      store.write(name, "values", options.from?.values.get(name) ?? initialLora(name, shape, options.seed));
   const adapter = assembleLora(config, targets, (name) => {
     const { values, gradients } = store.parameter(name);
     return trainable(values, gradients);

@@ -8,10 +8,10 @@ import { deviceFacts } from "./facts.ts";
 import { FiniteCheck } from "./finite-check.ts";
 import type { DeviceFacts } from "./facts.ts";
 import { PipelineCache } from "./pipelines.ts";
-import type { Profiler } from "./profile/profiler.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Category } from "./storage.ts";
 import { Storage } from "./storage.ts";
+import type { SubmitLimit } from "./submit-cuts.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Buffer usages by number: the constants are globals in browsers and missing in other hosts. */
@@ -35,6 +35,10 @@ export interface DeviceOptions {
   readonly poison?: boolean;
   /** checks every f32 output of every launch for NaN and Inf and names the first bad one: `finite.first()` */
   readonly checkFinite?: boolean;
+  /** states hold no memory and nothing runs: see `virtualDevice` */
+  readonly virtual?: boolean;
+  /** for a GPU that also drives a screen: replays are cut into submits below this. Default: a replay is one submit */
+  readonly submitLimit?: SubmitLimit;
 }
 
 export class Device {
@@ -49,8 +53,6 @@ export class Device {
   readonly paramsLayout: GPUBindGroupLayout | undefined;
   /** present in debug mode */
   readonly finite: FiniteCheck | undefined;
-  /** set while replays are timed; see `Profiler.start` */
-  profiler: Profiler | undefined;
   /** set while `record` runs */
   recorder: Recorder | undefined;
   /** frees tensors of the innermost scope; see scope.ts */
@@ -59,6 +61,7 @@ export class Device {
   readonly bytes: Map<Category, number> = new Map();
   #error: TensorError | undefined;
   #pool = new Map<number, GPUBuffer[]>();
+  readonly #virtualStates = new Set<Storage>();
 
   constructor(gpu: GPUDevice, info: GPUAdapterInfo, options: DeviceOptions = {}) {
     this.gpu = gpu;
@@ -100,6 +103,11 @@ export class Device {
     });
   }
 
+  /** plans, and runs nothing */
+  get virtual(): boolean {
+    return this.options.virtual === true;
+  }
+
   /** Throws what the GPU reported since the last call, if anything. */
   check(): void {
     const error = this.#error;
@@ -118,13 +126,17 @@ export class Device {
         "OUT_OF_MEMORY",
         `${label}: ${bytes} bytes are more than this GPU allows in one buffer (${this.gpu.limits.maxBufferSize})`,
       );
-    this.bytes.set(category, (this.bytes.get(category) ?? 0) + bytes);
+    this.#count(category, bytes);
     return this.gpu.createBuffer({ label, size: bytes, usage });
   }
 
   destroyBuffer(buffer: GPUBuffer, category: Category): void {
-    this.bytes.set(category, (this.bytes.get(category) ?? 0) - buffer.size);
+    this.#count(category, -buffer.size);
     buffer.destroy();
+  }
+
+  #count(category: Category, bytes: number): void {
+    this.bytes.set(category, (this.bytes.get(category) ?? 0) + bytes);
   }
 
   /** Storage for a new tensor: virtual while recording, else a pooled buffer owned by the current scope. */
@@ -149,6 +161,12 @@ export class Device {
 
   /** Storage that lives until it is disposed, whatever scope or recording is active. */
   allocateState(bytes: number, category: Category, label: string): Storage {
+    if (this.virtual) {
+      this.#count(category, bytes);
+      const storage = new Storage(bytes, category, undefined, true);
+      this.#virtualStates.add(storage);
+      return storage;
+    }
     const usage = USAGE.storage | USAGE.copySrc | USAGE.copyDst | USAGE.indirect;
     return new Storage(bytes, category, this.createBuffer(bytes, usage, category, label), true);
   }
@@ -156,6 +174,7 @@ export class Device {
   /** Gives a storage's buffer back; work that was launched on it still runs first. */
   release(storage: Storage): void {
     const buffer = storage.buffer;
+    if (this.#virtualStates.delete(storage)) this.#count(storage.category, -storage.bytes);
     if (!buffer) return;
     storage.buffer = undefined;
     this.scope?.delete(storage);
@@ -179,6 +198,7 @@ export class Device {
 
   /** Resolves when everything submitted so far has run. */
   async idle(): Promise<void> {
+    if (this.virtual) return;
     this.eager.flush();
     await this.settle(this.gpu.queue.onSubmittedWorkDone());
     this.check();

@@ -121,7 +121,7 @@ export class Eager {
       const buffer = this.#device.createBuffer(
         PARAM_SLOT * PARAM_SLOTS,
         USAGE.uniform | USAGE.copyDst,
-        "state",
+        "uniforms",
         "eager params",
       );
       const group = this.#device.gpu.createBindGroup({

@@ -8,9 +8,7 @@ export type TensorErrorCode =
   | "TENSOR_DISPOSED"
   | "DEVICE_LOST"
   | "DEVICE_VALIDATION"
-  | "OUT_OF_MEMORY"
-  | "PROFILER_UNAVAILABLE" // no timestamp-query
-  | "PROFILER_ACTIVE";
+  | "OUT_OF_MEMORY";
 
 export class TensorError extends TunesmithError<TensorErrorCode> {}
 

@@ -3,10 +3,12 @@ import { f32, testDevice } from "../../../tests/support/device.ts";
 import type { Device } from "./device.ts";
 import { addScaled } from "./kernels/elementwise.ts";
 import { launch } from "./launch.ts";
+import { planMemory } from "./memory-plan.ts";
 import { record } from "./recorder.ts";
 import type { Inputs } from "./recorder.ts";
-import { empty, state } from "./tensor.ts";
+import { empty, state, viewOf } from "./tensor.ts";
 import type { Tensor } from "./tensor.ts";
+import { virtualDevice } from "./virtual.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -55,8 +57,8 @@ describe("record, plan, replay", () => {
   test("drops dead launches and reuses memory", () => {
     const { plan } = record(device, "chain", chain);
     expect(plan.launches).toHaveLength(6);
-    expect(plan.slots).toEqual([288, 288, 288]); // b, and two that alternate
-    expect(plan.peak).toEqual({ bytes: 3 * 288, at: "add_scaled" });
+    expect(plan.slots).toEqual([288, 288]); // b, and the sum in the place of a
+    expect(plan.peak).toEqual({ bytes: 2 * 288, at: "inputs" });
   });
 
   test("a steady replay creates nothing and submits once", async () => {
@@ -116,5 +118,97 @@ describe("record, plan, replay", () => {
     expect(() => program.replay({ a })).toThrow(/input b/);
     expect(() => program.replay({ a, b, c: b })).toThrow(/no such input/);
     program.dispose();
+  });
+});
+
+describe("memory", () => {
+  /** Sums of slices of ten inputs, each dead after its launch. */
+  const body = ({ input }: Inputs): { y: Tensor } => {
+    const x = input("x", [256], "f32");
+    const kept = add(x, x, 3); // x lives on: a buffer of its own
+    const sum = add(kept, x); // both die: the sum lies where one of them did
+    return { y: add(sum, sum, 2) }; // one buffer bound twice cannot be taken over
+  };
+  const x = Float32Array.from({ length: 256 }, (_, i) => i);
+
+  test("an output takes over the buffer of an input that dies there, and of no other", async () => {
+    const program = record(device, "in place", body);
+    expect(program.plan.launches.map((l) => l.variant.label)).toEqual([
+      "add_scaled",
+      "add_scaled(a=out)",
+      "add_scaled",
+    ]);
+    expect(program.plan.slots).toEqual([1024, 1024]);
+    for (let i = 0; i < 2; i++) expect((await program.replay({ x }).read())["y"]).toEqual(x.map((v) => 15 * v));
+    program.dispose();
+  });
+
+  test("a state and an output of the program are never taken over", () => {
+    const sum = state(device, { shape: [256], dtype: "f32", category: "state", label: "sum" });
+    const { plan } = record(device, "kept", ({ input }) => {
+      const a = input("x", [256], "f32");
+      return { a, b: add(sum, a) };
+    });
+    expect(plan.launches.map((l) => l.variant.label)).toEqual(["add_scaled"]);
+    expect(plan.slots).toEqual([1024, 1024]);
+    sum.dispose();
+  });
+
+  test("several small storages share a large slot, unless one launch reads one and writes the other", async () => {
+    const n = 256;
+    const recorded = ({ input }: Inputs): { y: Tensor } => {
+      const big = input("big", [8 * n], "f32");
+      // the big one dies at once; then eight small ones live together
+      let tip = viewOf(add(big, big), 0, [n]);
+      const small: Tensor[] = [];
+      for (let i = 0; i < 8; i++) small.push((tip = add(tip, tip, i)));
+      return { y: small.reduce((a, b) => add(a, b)) };
+    };
+    const program = record(device, "side by side", recorded);
+    const { plan } = program;
+    // the sum lies where the first small one was and reads all others, so none of those may be beside it; of the
+    // others neighbours are apart: four beside each other in the second large slot, three alone
+    expect(plan.slots).toEqual([8 * n * 4, 8 * n * 4, n * 4, n * 4, n * 4]);
+    const places = plan.launches.flatMap((launch) => {
+      const of = (t: Tensor): number | undefined => plan.places.get(t.storage)?.slot;
+      return launch.reads.flatMap((r) => [...launch.writes, ...launch.updates].map((w) => of(r) === of(w)));
+    });
+    expect(places).not.toContain(true);
+    expect([...plan.places.values()].some((place) => place.offset > 0)).toBe(true);
+
+    const big = Float32Array.from({ length: 8 * n }, (_, i) => i % 97);
+    const inputs = { input: () => f32(device, [8 * n], big) } as unknown as Inputs;
+    expect((await program.replay({ big }).read())["y"]).toEqual(await recorded(inputs).y.read());
+    program.dispose();
+  });
+
+  test("outputs wait in as many buffers as replays may be in flight; one more is refused", async () => {
+    const program = record(device, "chain", chain, { inFlight: 2 });
+    expect(program.stagingBytes).toBe(2 * 288);
+    const before = device.bytes.get("staging") ?? 0;
+    const pending = [program.replay({ a, b }), program.replay({ a: b, b })];
+    expect(() => program.replay({ a, b })).toThrow(/inFlight/);
+    expect(device.bytes.get("staging")).toBe(before + 2 * 288);
+    expect((await pending[1]!.read())["y"]).toEqual(b.map((v) => 12 * v));
+    expect((await program.replay({ a, b }).read())["y"]).toEqual(a.map((v, i) => v + b[i]! * 11));
+    await pending[0]!.read();
+    program.dispose();
+    expect(device.bytes.get("staging")).toBe(before);
+  });
+
+  test("a device that only plans counts states, records the same program, and runs nothing", () => {
+    const planned = virtualDevice(device.facts);
+    const sum = state(planned, { shape: [70], dtype: "f32", category: "adapter", label: "sum" });
+    const program = record(planned, "chain", chain);
+    expect(program.fingerprint()).toBe(record(device, "chain", chain).fingerprint());
+    const memory = planMemory(planned, [program, record(planned, "body", body)], { copyBytes: 8 });
+    expect(memory.slots).toEqual([1024, 1024]);
+    expect(memory.categories).toMatchObject({ adapter: 288, workspace: 2048, activations: 0, staging: 2 * 1312 + 8 });
+    expect(memory.peakBytes).toBe(288 + 2048 + 2632 + memory.categories.uniforms);
+    expect(memory.peak).toEqual({ program: "body", at: "add_scaled", bytes: 2048 });
+    expect(() => program.replay({ a, b })).toThrow(expect.objectContaining({ code: "RECORDING" }));
+    sum.dispose();
+    sum.dispose();
+    expect(planned.bytes.get("adapter")).toBe(0);
   });
 });

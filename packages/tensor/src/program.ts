@@ -10,14 +10,13 @@ import type { TensorData } from "./dtype.ts";
 import { ShapeError } from "./errors.ts";
 import type { Launch } from "./launch.ts";
 import { plan } from "./plan.ts";
-import type { Plan } from "./plan.ts";
-import { Profiler } from "./profile/profiler.ts";
-import type { ProfilerOptions } from "./profile/profiler.ts";
-import type { Profile } from "./profile/profile.ts";
-import type { ChromeTrace } from "./profile/trace.ts";
+import type { Plan, Recording } from "./plan.ts";
+import { SubmitCuts } from "./submit-cuts.ts";
 import type { Tensor } from "./tensor.ts";
 
 const PARAM_SLOT = 256;
+/** no cut inside a replay */
+const WHOLE: readonly number[] = [];
 
 /** Values of a replay that is on its way. */
 export interface Pending<Name extends string = string> {
@@ -25,9 +24,31 @@ export interface Pending<Name extends string = string> {
   read(): Promise<Record<Name, TensorData>>;
 }
 
+/** One dispatch with everything that its encoding needs. */
+interface Step {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly params: Uint32Array<ArrayBuffer> | undefined;
+  readonly offsets: readonly [number];
+  readonly x: number;
+  readonly y: number;
+  readonly indirect: GPUBuffer | undefined;
+  readonly indirectOffset: number;
+}
+
+/** The bytes of a tensor. */
+interface BufferRange {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** What a replay needs, made anew only when slots were replaced. */
 interface Prepared {
   readonly version: number;
-  readonly groups: readonly GPUBindGroup[];
+  readonly steps: readonly Step[];
+  readonly inputs: readonly { name: string; tensor: Tensor; at: BufferRange | undefined }[];
+  readonly outputs: readonly BufferRange[];
 }
 
 export class Program {
@@ -35,27 +56,36 @@ export class Program {
   readonly plan: Plan;
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly outputs: ReadonlyMap<string, Tensor>;
+  /** replays whose outputs may be waiting to be read at one time */
+  readonly inFlight: number;
   readonly #device: Device;
+  readonly #cuts: SubmitCuts | undefined;
   #prepared: Prepared | undefined;
   #params: { buffer: GPUBuffer; group: GPUBindGroup } | undefined;
-  readonly #staging: GPUBuffer[] = [];
+  #staging: { readonly all: readonly GPUBuffer[]; readonly free: GPUBuffer[] } | undefined;
 
-  constructor(
-    device: Device,
-    label: string,
-    recorded: readonly Launch[],
-    inputs: ReadonlyMap<string, Tensor>,
-    outputs: ReadonlyMap<string, Tensor>,
-  ) {
+  constructor(device: Device, label: string, recording: Recording & { readonly inFlight: number }) {
     this.#device = device;
     this.label = label;
-    this.inputs = inputs;
-    this.outputs = outputs;
-    this.plan = plan(recorded, inputs.values(), outputs.values());
+    this.inputs = recording.inputs;
+    this.outputs = recording.outputs;
+    this.inFlight = recording.inFlight;
+    this.plan = plan(recording, device.pipelines);
+    const { submitLimit } = device.options;
+    this.#cuts = submitLimit && new SubmitCuts(submitLimit, this.plan.launches.length);
   }
 
-  /** bytes of one set of outputs on the host side */
+  /** bytes of the buffers that outputs wait in to be read: one set for each replay in flight */
   get stagingBytes(): number {
+    return this.inFlight * this.#outputBytes;
+  }
+
+  /** bytes of the parameter block, 0 where sizes travel as immediates */
+  get uniformBytes(): number {
+    return this.#device.paramsLayout ? this.plan.launches.length * PARAM_SLOT : 0;
+  }
+
+  get #outputBytes(): number {
     let bytes = 0;
     for (const tensor of this.outputs.values()) bytes += tensor.bytes;
     return bytes;
@@ -94,77 +124,79 @@ export class Program {
   replay(values: Readonly<Record<string, TensorData>> = {}): Pending {
     const device = this.#device;
     device.eager.flush();
-    const { groups } = this.#bind();
-    this.#writeInputs(values);
+    const prepared = this.#bind();
+    this.#writeInputs(prepared, values);
+    const staging = this.#takeStaging();
 
-    const encoder = device.gpu.createCommandEncoder({ label: this.label });
-    const { launches } = this.plan;
-    const timed = launches.length > 0 ? device.profiler?.replay(this, values) : undefined;
-    if (timed)
-      timed.encode(
-        encoder,
-        (pass, at) => this.#dispatch(pass, launches[at]!, at, groups[at]!),
-        (tensor) => this.#buffer(tensor),
-      );
-    else if (launches.length > 0) {
-      const pass = encoder.beginComputePass({ label: this.label });
-      for (const [at, launch] of launches.entries()) this.#dispatch(pass, launch, at, groups[at]!);
-      pass.end();
+    const { steps } = prepared;
+    let first = 0;
+    for (const end of this.#cuts?.next() ?? WHOLE) {
+      const encoder = device.gpu.createCommandEncoder({ label: this.label });
+      this.#encode(encoder, steps, first, end);
+      device.gpu.queue.submit([encoder.finish()]);
+      this.#cuts!.submitted(device.gpu.queue, end);
+      first = end;
     }
-    let staging: GPUBuffer | undefined;
-    if (this.outputs.size > 0) {
-      staging =
-        this.#staging.pop() ??
-        device.createBuffer(this.stagingBytes, USAGE.mapRead | USAGE.copyDst, "staging", this.label);
+    const encoder = device.gpu.createCommandEncoder({ label: this.label });
+    this.#encode(encoder, steps, first, steps.length);
+    if (staging) {
       let offset = 0;
-      for (const tensor of this.outputs.values()) {
-        encoder.copyBufferToBuffer(this.#buffer(tensor), tensor.byteOffset, staging, offset, tensor.bytes);
-        offset += tensor.bytes;
+      for (const output of prepared.outputs) {
+        encoder.copyBufferToBuffer(output.buffer, output.offset, staging, offset, output.size);
+        offset += output.size;
       }
     }
     device.gpu.queue.submit([encoder.finish()]);
-    timed?.submitted();
+    this.#cuts?.submitted(device.gpu.queue, steps.length);
     return { read: () => this.#readStaging(staging) };
-  }
-
-  /**
-   * Replays the program with the GPU's clock around every dispatch. The replays are real: states are updated each time.
-   *
-   * @param options.replays - how many count, beside one before them that compiles; default 5
-   * @throws TensorError `PROFILER_UNAVAILABLE`, `PROFILER_ACTIVE`
-   */
-  async profile(
-    values: Readonly<Record<string, TensorData>>,
-    options: ProfilerOptions & { readonly replays?: number },
-  ): Promise<{ profile: Profile; trace: ChromeTrace }> {
-    const profiler = await Profiler.start(this.#device, options);
-    try {
-      for (let i = 0; i <= (options.replays ?? 5); i++) await this.replay(values).read();
-    } catch (error) {
-      await profiler.stop().catch(() => {}); // the first error tells the story
-      throw error;
-    }
-    return await profiler.stop();
-  }
-
-  #dispatch(pass: GPUComputePassEncoder, launch: Launch, at: number, group: GPUBindGroup): void {
-    const { variant, indirect, groups, params } = launch;
-    pass.setPipeline(this.#device.pipelines.get(variant));
-    pass.setBindGroup(0, group);
-    if (variant.hasParams) {
-      if (this.#params) pass.setBindGroup(1, this.#params.group, [at * PARAM_SLOT]);
-      else pass.setImmediates(0, params);
-    }
-    if (indirect) pass.dispatchWorkgroupsIndirect(this.#buffer(indirect), indirect.byteOffset);
-    else pass.dispatchWorkgroups(groups[0], groups[1]);
   }
 
   /** Frees staging and parameters; the shared slots stay with the device. */
   dispose(): void {
-    for (const buffer of this.#staging.splice(0)) this.#device.destroyBuffer(buffer, "staging");
-    if (this.#params) this.#device.destroyBuffer(this.#params.buffer, "state");
+    for (const buffer of this.#staging?.all ?? []) this.#device.destroyBuffer(buffer, "staging");
+    if (this.#params) this.#device.destroyBuffer(this.#params.buffer, "uniforms");
+    this.#staging = undefined;
     this.#params = undefined;
     this.#prepared = undefined;
+  }
+
+  /** Encodes a range of dispatches. A plain loop over prepared values: it allocates nothing. */
+  #encode(encoder: GPUCommandEncoder, steps: readonly Step[], first: number, end: number): void {
+    if (first >= end) return;
+    const pass = encoder.beginComputePass();
+    const uniforms = this.#params?.group;
+    let pipeline: GPUComputePipeline | undefined;
+    let group: GPUBindGroup | undefined;
+    for (let i = first; i < end; i++) {
+      const step = steps[i]!;
+      if (step.pipeline !== pipeline) pass.setPipeline((pipeline = step.pipeline));
+      if (step.group !== group) pass.setBindGroup(0, (group = step.group));
+      if (step.params !== undefined) {
+        if (uniforms === undefined) pass.setImmediates(0, step.params);
+        else pass.setBindGroup(1, uniforms, step.offsets);
+      }
+      if (step.indirect === undefined) pass.dispatchWorkgroups(step.x, step.y);
+      else pass.dispatchWorkgroupsIndirect(step.indirect, step.indirectOffset);
+    }
+    pass.end();
+  }
+
+  /** A buffer for this replay's outputs; all of them are made before the first replay. */
+  #takeStaging(): GPUBuffer | undefined {
+    const bytes = this.#outputBytes;
+    if (bytes === 0) return undefined;
+    if (!this.#staging) {
+      const all = Array.from({ length: this.inFlight }, () =>
+        this.#device.createBuffer(bytes, USAGE.mapRead | USAGE.copyDst, "staging", this.label),
+      );
+      this.#staging = { all, free: [...all] };
+    }
+    const staging = this.#staging.free.pop();
+    if (!staging)
+      throw new BugError(
+        `${this.label}: ${this.inFlight} replays wait to be read, as many as it was recorded for (inFlight)`,
+      );
+    return staging;
   }
 
   async #readStaging(staging: GPUBuffer | undefined): Promise<Record<string, TensorData>> {
@@ -180,12 +212,12 @@ export class Program {
       offset += tensor.bytes;
     }
     staging.unmap();
-    this.#staging.push(staging);
+    this.#staging?.free.push(staging);
     return result;
   }
 
-  #writeInputs(values: Readonly<Record<string, TensorData>>): void {
-    for (const [name, tensor] of this.inputs) {
+  #writeInputs({ inputs }: Prepared, values: Readonly<Record<string, TensorData>>): void {
+    for (const { name, tensor, at } of inputs) {
       const data = values[name];
       if (!data || data.length !== tensor.size)
         throw new ShapeError({
@@ -195,18 +227,12 @@ export class Program {
           expected: tensor.shape,
           because: "a replay gives every declared input in full",
         });
-      if (!this.plan.placement.has(tensor.storage)) continue; // declared, but nothing reads it
+      if (!at) continue; // declared, but nothing reads it
       const even = data.byteLength % 4 === 0;
       const bytes = even ? data : Uint16Array.from([...(data as Uint16Array), 0]);
-      this.#device.gpu.queue.writeBuffer(
-        this.#buffer(tensor),
-        tensor.byteOffset,
-        bytes.buffer,
-        bytes.byteOffset,
-        bytes.byteLength,
-      );
+      this.#device.gpu.queue.writeBuffer(at.buffer, at.offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
     }
-    for (const name of Object.keys(values))
+    for (const name in values)
       if (!this.inputs.has(name))
         throw new ShapeError({
           op: this.label,
@@ -217,15 +243,15 @@ export class Program {
         });
   }
 
-  #buffer(tensor: Tensor): GPUBuffer {
-    const { storage } = tensor;
-    if (storage.buffer) return storage.buffer;
-    const slot = this.plan.placement.get(storage);
-    if (slot === undefined)
+  #range(tensor: Tensor): BufferRange {
+    const { storage, byteOffset, bytes: size } = tensor;
+    if (storage.buffer) return { buffer: storage.buffer, offset: byteOffset, size };
+    const place = this.plan.places.get(storage);
+    if (place === undefined)
       throw new BugError(
         `${this.label}: a tensor of shape [${tensor.shape.join(", ")}] was made outside the recording and is not a state, or was disposed`,
       );
-    return this.#device.workspace.slot(slot);
+    return { buffer: this.#device.workspace.slot(place.slot), offset: place.offset + byteOffset, size };
   }
 
   #bind(): Prepared {
@@ -233,28 +259,49 @@ export class Program {
     const { workspace } = device;
     if (this.#prepared?.version === workspace.version) return this.#prepared;
     workspace.reserve(this.plan.slots);
-    const groups = this.plan.launches.map((launch) =>
-      device.gpu.createBindGroup({
-        label: launch.variant.label,
-        layout: launch.variant.layout,
-        entries: launch.bindings.map((tensor, binding) => ({
-          binding,
-          resource: { buffer: this.#buffer(tensor), offset: tensor.byteOffset, size: tensor.bytes },
-        })),
-      }),
-    );
-    if (device.paramsLayout && !this.#params && this.plan.launches.length > 0)
+    const { launches, places } = this.plan;
+    if (device.paramsLayout && !this.#params && launches.length > 0)
       this.#params = this.#uploadParams(device.paramsLayout);
-    return (this.#prepared = { version: workspace.version, groups });
+    const steps = launches.map((launch, i): Step => {
+      const indirect = launch.indirect && this.#range(launch.indirect);
+      return {
+        pipeline: device.pipelines.get(launch.variant),
+        group: this.#bindGroup(launch),
+        params: launch.variant.hasParams ? launch.params : undefined,
+        offsets: [i * PARAM_SLOT],
+        x: launch.groups[0],
+        y: launch.groups[1],
+        indirect: indirect?.buffer,
+        indirectOffset: indirect?.offset ?? 0,
+      };
+    });
+    return (this.#prepared = {
+      version: workspace.version,
+      steps,
+      inputs: [...this.inputs].map(([name, tensor]) => ({
+        name,
+        tensor,
+        at: places.has(tensor.storage) ? this.#range(tensor) : undefined,
+      })),
+      outputs: [...this.outputs.values()].map((tensor) => this.#range(tensor)),
+    });
+  }
+
+  #bindGroup(launch: Launch): GPUBindGroup {
+    return this.#device.gpu.createBindGroup({
+      label: launch.variant.label,
+      layout: launch.variant.layout,
+      entries: launch.bindings.map((tensor, binding) => ({ binding, resource: { ...this.#range(tensor) } })),
+    });
   }
 
   #uploadParams(layout: GPUBindGroupLayout): { buffer: GPUBuffer; group: GPUBindGroup } {
-    const words = new Uint32Array((this.plan.launches.length * PARAM_SLOT) / 4);
+    const words = new Uint32Array(this.uniformBytes / 4);
     for (const [i, launch] of this.plan.launches.entries()) words.set(launch.params, (i * PARAM_SLOT) / 4);
     const buffer = this.#device.createBuffer(
       words.byteLength,
       USAGE.uniform | USAGE.copyDst,
-      "state",
+      "uniforms",
       `${this.label} params`,
     );
     this.#device.gpu.queue.writeBuffer(buffer, 0, words);

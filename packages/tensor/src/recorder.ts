@@ -12,6 +12,13 @@ import { Tensor } from "./tensor.ts";
 
 export class Recorder {
   readonly launches: Launch[] = [];
+  /** number of launches before the first of backward */
+  backwardAt: number | undefined;
+
+  /** Everything launched from now on belongs to backward. */
+  beginBackward(): void {
+    this.backwardAt ??= this.launches.length;
+  }
 
   allocate(bytes: number): Storage {
     return new Storage(bytes, "activations", undefined, false);
@@ -33,11 +40,13 @@ export interface Inputs {
  *
  * @param label - shown in plans and errors
  * @param body - returns the outputs to be read back, by name
+ * @param options.inFlight - replays whose outputs may be waiting to be read at one time; default 2
  */
 export function record(
   device: Device,
   label: string,
   body: (inputs: Inputs) => Readonly<Record<string, Tensor>>,
+  options: { inFlight?: number } = {},
 ): Program {
   if (device.recorder) throw new TensorError("RECORDING", `program ${label} was recorded inside another recording`);
   const recorder = new Recorder();
@@ -52,7 +61,8 @@ export function record(
   device.recorder = recorder;
   try {
     const outputs = new Map(Object.entries(body({ input, scalar })));
-    return new Program(device, label, recorder.launches, inputs, outputs);
+    const { launches, backwardAt } = recorder;
+    return new Program(device, label, { launches, backwardAt, inputs, outputs, inFlight: options.inFlight ?? 2 });
   } finally {
     device.recorder = undefined;
   }

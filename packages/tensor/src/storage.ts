@@ -12,7 +12,8 @@ export type Category =
   | "state"
   | "activations"
   | "workspace"
-  | "staging";
+  | "staging"
+  | "uniforms";
 
 export class Storage {
   readonly id: number = nextId++;

@@ -63,6 +63,7 @@ export class Tensor<D extends DType = DType> {
       throw new TensorError("RECORDING", "a tensor was written from the host while recording", {
         fix: "make it an input of the program",
       });
+    if (this.device.virtual) return;
     if (data.length !== this.size)
       throw new ShapeError({
         op: "write",
@@ -131,6 +132,7 @@ export function state<D extends DType>(
       fix: "create it before",
     });
   const tensor = new Tensor(device, shape, dtype, device.allocateState(byteSize(shape, dtype), category, label));
+  if (device.virtual) return tensor;
   // lazy zeroing is off in production devices, so zeros are written
   if (data) tensor.write(data);
   else device.eager.clear(tensor);

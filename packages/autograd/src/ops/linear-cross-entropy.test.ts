@@ -263,7 +263,7 @@ describe("linearCrossEntropy", () => {
     // every launch that a chunk owns is gated: what is left is per program, not per chunk
     const plain = program.plan.launches.filter((l) => !l.indirect).map((l) => l.variant.kernel.label);
     expect(new Set(plain)).toEqual(
-      new Set(["fill", "chunk_groups", "dot_partials", "sum_partials", "scale_by_scalar"]),
+      new Set(["fill", "chunk_groups", "dot_partials", "sum_partials", "scale_by_scalar(x=out)"]),
     );
     expect(program.plan.slots[0]).toBe(4 * 64 * vocab); // the largest buffer: one chunk of logits
     for (const count of [130, 64, 65, 1, 0]) {

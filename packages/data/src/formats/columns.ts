@@ -2,9 +2,12 @@
 
 import { type JsonObject, type JsonValue, nearest } from "@tunesmith/core";
 import { DataError, type DataErrorCode } from "../errors.ts";
-import { placeDetails, placeText, type RowAt } from "../readers/place.ts";
 
-export type { RowAt };
+/** Where a row stands, for errors. */
+export interface RowAt {
+  readonly path: string;
+  readonly line: number;
+}
 
 export function failRow(
   code: DataErrorCode,
@@ -12,8 +15,9 @@ export function failRow(
   message: string,
   details: { expected?: string; received?: string; fix?: string; cause?: unknown } = {},
 ): never {
-  throw new DataError(code, `${placeText(at)}: ${message}`, {
-    ...placeDetails(at),
+  throw new DataError(code, `${at.path}:${at.line}: ${message}`, {
+    path: at.path,
+    line: at.line,
     fix: "correct this row",
     ...details,
   });

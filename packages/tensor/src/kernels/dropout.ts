@@ -44,6 +44,7 @@ export const dropoutMask: Kernel<
   params: { rows: "u32", dim: "u32", site: "u32", threshold: "u32", scale: "f32", keyed: "u32" },
   reads: { x: "f32", seed: "u32", step: "u32", examples: "u32", positions: "u32" },
   writes: { out: "f32" },
+  inPlace: { out: ["x"] },
   workgroups: ({ rows, dim }) => Math.ceil((rows * Math.ceil(dim / 4)) / LANES),
   wgsl: () => /* wgsl */ `
     ${PHILOX}

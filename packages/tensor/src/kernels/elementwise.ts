@@ -37,9 +37,9 @@ export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", ne
   params: { n: "u32", scale_a: "f32", scale_b: "f32" },
   reads: { a: "vec4f", b: "vec4f" },
   writes: { out: "vec4f" },
+  inPlace: { out: ["a", "b"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = p.scale_a * a[i] + p.scale_b * b[i];"),
-  cost: ({ n }) => ({ flops: 3 * n }),
 });
 
 /** sum += x, both [n]. */
@@ -50,7 +50,6 @@ export const accumulate: Kernel<"n", "x", never, "sum"> = defineKernel({
   updates: { sum: "vec4f" },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("sum[i] += x[i];"),
-  cost: ({ n }) => ({ flops: n }),
 });
 
 /** out [n] = value. */
@@ -69,9 +68,9 @@ export const scaleBy: Kernel<"n" | "factor", "x", "out", never> = defineKernel({
   params: { n: "u32", factor: "f32" },
   reads: { x: "vec4f" },
   writes: { out: "vec4f" },
+  inPlace: { out: ["x"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = p.factor * x[i];"),
-  cost: ({ n }) => ({ flops: n }),
 });
 
 /** x [n], factor [1] → out = scale · factor · x; the factor is data. */
@@ -80,7 +79,7 @@ export const scaleByScalar: Kernel<"n" | "scale", "x" | "factor", "out", never> 
   params: { n: "u32", scale: "f32" },
   reads: { x: "vec4f", factor: "f32" },
   writes: { out: "vec4f" },
+  inPlace: { out: ["x"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = (p.scale * factor[0]) * x[i];"),
-  cost: ({ n }) => ({ flops: n }),
 });

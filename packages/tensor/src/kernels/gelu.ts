@@ -45,6 +45,7 @@ export const geluForward: Kernel<"n", "x", "out", never> = defineKernel({
   params: { n: "u32" },
   reads: { x: "vec4f" },
   writes: { out: "vec4f" },
+  inPlace: { out: ["x"] },
   workgroups: ({ n }) => groups(n),
   wgsl: (spec) => form(spec) + overVectors("out[i] = gelu(x[i]);"),
 });
@@ -55,6 +56,7 @@ export const geluBackward: Kernel<"n", "dy" | "x", "dx", never> = defineKernel({
   params: { n: "u32" },
   reads: { dy: "vec4f", x: "vec4f" },
   writes: { dx: "vec4f" },
+  inPlace: { dx: ["x", "dy"] },
   workgroups: ({ n }) => groups(n),
   wgsl: (spec) => form(spec) + overVectors("dx[i] = dy[i] * gelu_slope(x[i]);"),
 });

@@ -24,6 +24,7 @@ export const ropeKernel: Kernel<
   params: { tokens: "u32", heads: "u32", width: "u32", stride: "u32", table_rows: "u32", direction: "f32" },
   reads: { x: element, positions: "i32", cosines: element, sines: element },
   writes: { y: element },
+  inPlace: { y: ["x"] },
   workgroups: ({ tokens, width, stride }) => Math.ceil((tokens * (stride - width)) / LANES),
   wgsl: () => /* wgsl */ `
     @compute @workgroup_size(${LANES})
@@ -54,10 +55,4 @@ export const ropeKernel: Kernel<
         y[first + p.width] = b * c + a * s;
       }
     }`,
-  cost: ({ tokens, heads, width }, spec, { bytes }) => {
-    const half = spec["vectors"] === true ? 4 * width : width;
-    // of the tables one row per token
-    const tables = Math.min(bytes("cosines") + bytes("sines"), 8 * tokens * half);
-    return { flops: 6 * tokens * heads * half, bytes: bytes("x") + bytes("positions") + tables + bytes("y") };
-  },
 });

@@ -10,13 +10,13 @@ export const swigluForward: Kernel<"n", "gate" | "up", "out", never> = defineKer
   params: { n: "u32" },
   reads: { gate: "vec4f", up: "vec4f" },
   writes: { out: "vec4f" },
+  inPlace: { out: ["gate"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () =>
     SIGMOID +
     overVectors(/* wgsl */ `
       let g = gate[i];
       out[i] = g * sigmoid(g) * up[i];`),
-  cost: ({ n }) => ({ flops: 5 * n }), // the sigmoid takes three
 });
 
 /** dy, gate, up [n] → dgate = dy · up · s(1 + gate(1 − s)), dup = dy · gate · s, with s = sigmoid(gate). */
@@ -25,6 +25,7 @@ export const swigluBackward: Kernel<"n", "dy" | "gate" | "up", "dgate" | "dup", 
   params: { n: "u32" },
   reads: { dy: "vec4f", gate: "vec4f", up: "vec4f" },
   writes: { dgate: "vec4f", dup: "vec4f" },
+  inPlace: { dgate: ["gate"], dup: ["up"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () =>
     SIGMOID +
@@ -34,5 +35,4 @@ export const swigluBackward: Kernel<"n", "dy" | "gate" | "up", "dgate" | "dup", 
         let d = dy[i];
         dgate[i] = d * up[i] * s * (1.0 + g * (1.0 - s));
         dup[i] = d * g * s;`),
-  cost: ({ n }) => ({ flops: 11 * n }),
 });

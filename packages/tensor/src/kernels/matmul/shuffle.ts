@@ -6,16 +6,7 @@
 import type { DeviceFacts } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX } from "../../kernel.ts";
 import type { Contiguous } from "./operands.ts";
-import {
-  matmulCost,
-  MATMUL_PARAMS,
-  MATMUL_READS,
-  MATMUL_UPDATES,
-  operands,
-  storeBlock,
-  tileCount,
-  tileOfGroup,
-} from "./shared.ts";
+import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, operands, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
 import type { MatmulKernel, MatmulSpec } from "./shared.ts";
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -92,6 +83,5 @@ export const matmulShuffle: MatmulKernel = defineKernel({
   reads: MATMUL_READS,
   updates: MATMUL_UPDATES,
   workgroups: (params, spec, facts) => tileCount(params, (spec as MatmulSpec).tile, shuffleTileCols(facts)),
-  cost: matmulCost,
   wgsl: (spec, facts) => source(spec as MatmulSpec, facts),
 });
