@@ -141,7 +141,7 @@ test("a gradient that nobody else reads is added to by the op itself, or in plac
     "matmul",
     "scale_by",
     "accumulate",
-    "scale_by",
+    "scale_by(x=out)",
     "accumulate",
   ]);
 });
