@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { BugError, InputError, TunesmithError } from "@tunesmith/core";
 import { describe, expect, test, vi } from "vitest";
 import { type CliDocument, folderWith, runCli } from "../../../tests/support/cli.ts";
@@ -44,8 +45,8 @@ function rows(list: readonly object[], rest = "", files: Files = {}): Case {
   const text = list.map((row) => JSON.stringify(row)).join("\n");
   return { argv: ["inspect", "run.yaml"], files: { ...MODEL, "run.yaml": MINIMAL + rest, "d.jsonl": text, ...files } };
 }
-function config(text: string, ...args: string[]): Case {
-  return { argv: ["check", ...args, "c.yaml"], files: { "c.yaml": text } };
+function config(text: string, ...files: string[]): Case {
+  return { argv: ["check", "c.yaml"], files: { "c.yaml": text, ...Object.fromEntries(files.map((f) => [f, ""])) } };
 }
 function model(files: Files, prepare?: (cwd: string) => void): Case {
   return { argv: ["check", "model"], files: { ...MODEL, ...files }, ...(prepare ? { prepare } : {}) };
@@ -93,6 +94,12 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
   FILE_MISSING: { argv: ["check", "none.jsonl"], files: {} },
   FILE_UNREADABLE: { argv: ["inspect", "model"], files: MODEL },
   // data
+  PATH_UNMATCHED: config("model: m\noutput: run\ndata: {train: [{path: '*.jsonl'}]}\n"),
+  FILE_FORMAT_UNKNOWN: config("model: m\noutput: run\ndata: {train: [{path: d}]}\n", "d/rows.xyz"),
+  GZIP_INVALID: { argv: ["check", "d.jsonl.gz"], files: { "d.jsonl.gz": "no gzip file at all" } },
+  GZIP_BOMB: { argv: ["check", "d.csv.gz"], files: { "d.csv.gz": gzipSync(new Uint8Array(2 ** 27)) } },
+  CSV_INVALID: { argv: ["check", "d.csv"], files: { "d.csv": "prompt,completion\na\n" } },
+  PARQUET_INVALID: { argv: ["check", "d.parquet"], files: { "d.parquet": "PAR1" } },
   FORMAT_UNKNOWN: data({ question: "?" }),
   FORMAT_UNSUPPORTED: data({ instruction: "do", output: "done" }),
   COLUMN_UNKNOWN: data({ text: "a", extra: 1 }),

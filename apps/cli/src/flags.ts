@@ -25,7 +25,7 @@ export const FLAGS = {
 
   model: { type: "string", value: "DIR", help: "Hugging Face model folder" },
   adapter: { type: "string", value: "DIR", help: "PEFT adapter folder" },
-  data: { type: "string", value: "FILE", help: "JSONL file of rows" },
+  data: { type: "string", value: "FILE", help: "file of rows: .jsonl .json .csv .tsv .parquet .txt, also .gz" },
   format: { type: "string", value: "F", help: "format of the rows; default: auto, from the keys of the first row" },
   "chat-template": {
     type: "string",

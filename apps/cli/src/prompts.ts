@@ -8,8 +8,9 @@ import {
   detectFormat,
   loadChatTemplates,
   type Message,
-  readJsonl,
+  placeText,
   readRow,
+  readRows,
   type Row,
   type RowAt,
   templateFor,
@@ -24,7 +25,7 @@ export interface PromptReader {
   text(text: string): Promise<Int32Array>;
   /** a JSON file: a list of messages, or {messages, tools?} */
   messages(path: string): Promise<Int32Array>;
-  /** a JSONL file: the prompts of its rows, without the answers they may hold */
+  /** a file of rows: the prompts of its rows, without the answers they may hold */
   rows(path: string): Promise<Int32Array[]>;
 }
 
@@ -63,7 +64,7 @@ export async function promptReader(
     },
     rows: async (path) => {
       const prompts: Int32Array[] = [];
-      for await (const { row, ...at } of readJsonl(files, path)) prompts.push(await promptOf(promptRow(row, at), at));
+      for await (const { row, at } of readRows(files, path)) prompts.push(await promptOf(promptRow(row, at), at));
       return prompts;
     },
   };
@@ -96,7 +97,7 @@ function render(
   if (templates === undefined)
     throw new DataError(
       "TEMPLATE_MISSING",
-      `${at.path}:${at.line}: a conversation needs a chat template and the model has none`,
+      `${placeText(at)}: a conversation needs a chat template and the model has none`,
       {
         ...at,
         expected: "chat_template.jinja or `chat_template` in tokenizer_config.json",

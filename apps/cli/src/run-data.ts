@@ -124,6 +124,7 @@ function datasetOptions(
     chatTemplate: data.chat_template,
     trainOn: data.train_on,
     overlong: data.overlong,
+    onBadRow: data.on_bad_row,
     appendEos: data.append_eos,
     vocabSize: modelConfig.vocabSize,
   };
@@ -132,7 +133,11 @@ function datasetOptions(
 function dataEntry(entry: ConfigEntry, model: ModelConfig): DataEntry {
   return {
     path: entry.path,
+    fileFormat: entry.file_format,
+    rowsKey: entry.rows_key,
+    sampleBy: entry.sample_by,
     format: entry.format,
+    onBadRow: entry.on_bad_row,
     name: entry.name,
     maxRows: entry.max_rows,
     trainOn: entry.train_on,
@@ -222,6 +227,8 @@ export function maskReport({ reports, train, tasks, maxLength, quality }: RunDat
     files: reports.map((report) => ({
       path: report.path,
       rows: report.rows,
+      rows_skipped: report.skipped,
+      rows_blank: report.blank,
       examples: report.examples,
       tokens: report.tokens,
       targets: report.targets,

@@ -9,6 +9,10 @@ export interface ErrorDetails {
   readonly path?: string;
   /** 1-based line in `path` */
   readonly line?: number;
+  /** 1-based row in `path`, where rows are not lines */
+  readonly row?: number;
+  /** offset in `path`, before which everything was right */
+  readonly byte?: number;
   /** what should have been there */
   readonly expected?: string;
   /** what was there */
@@ -24,6 +28,8 @@ export interface ErrorJson {
   message: string;
   path?: string;
   line?: number;
+  row?: number;
+  byte?: number;
   expected?: string;
   received?: string;
   fix?: string;
@@ -50,12 +56,14 @@ export class TunesmithError<Code extends string = string> extends Error {
   }
 
   toJSON(): ErrorJson {
-    const { path, line, expected, received, fix } = this.details;
+    const { path, line, row, byte, expected, received, fix } = this.details;
     return {
       code: this.code,
       message: this.message,
       ...(path === undefined ? {} : { path }),
       ...(line === undefined ? {} : { line }),
+      ...(row === undefined ? {} : { row }),
+      ...(byte === undefined ? {} : { byte }),
       ...(expected === undefined ? {} : { expected }),
       ...(received === undefined ? {} : { received }),
       ...(fix === undefined ? {} : { fix }),

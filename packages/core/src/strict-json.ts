@@ -18,9 +18,13 @@ const ESCAPES: Record<string, string> = { '"': '"', "\\": "\\", "/": "/", b: "\b
  * @param text - the JSON text
  * @param options.path - named in errors
  * @param options.maxDepth - deepest nesting of arrays and objects, default 64
+ * @param options.byte - offset of the text in its file: errors then carry the byte they are about
  * @throws InputError `JSON_INVALID` with the character offset
  */
-export function parseStrictJson(text: string, options: { path?: string; maxDepth?: number } = {}): JsonValue {
+export function parseStrictJson(
+  text: string,
+  options: { path?: string; maxDepth?: number; byte?: number } = {},
+): JsonValue {
   const maxDepth = options.maxDepth ?? 64;
   let at = 0;
 
@@ -28,6 +32,7 @@ export function parseStrictJson(text: string, options: { path?: string; maxDepth
     const where = options.path === undefined ? "" : `${options.path}: `;
     throw new InputError("JSON_INVALID", `${where}invalid JSON at character ${offset}: ${because}`, {
       ...(options.path === undefined ? {} : { path: options.path }),
+      ...(options.byte === undefined ? {} : { byte: options.byte + utf8Length(text, offset) }),
       received: text.slice(offset, offset + 20),
       fix: "repair the JSON text at this place",
     });
@@ -148,4 +153,15 @@ export function parseStrictJson(text: string, options: { path?: string; maxDepth
   space();
   if (at < text.length) fail("text after the value");
   return result;
+}
+
+/** Bytes of the first `end` UTF-16 code units in UTF-8. */
+function utf8Length(text: string, end: number): number {
+  let bytes = 0;
+  for (let i = 0; i < end; i++) {
+    const unit = text.charCodeAt(i);
+    // either half of a surrogate pair stands for two of its four bytes
+    bytes += unit < 0x80 ? 1 : unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 2 : 3;
+  }
+  return bytes;
 }

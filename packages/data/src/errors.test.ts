@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import { isTunesmithError, type JsonObject, parseStrictJson } from "@tunesmith/core";
 import { describe, expect, test } from "vitest";
 import { charTokenizer } from "../test/char-tokenizer.ts";
@@ -10,12 +11,13 @@ import {
   DataError,
   type DataErrorCode,
   detectFormat,
+  expandPaths,
   formatByName,
   loadChatTemplates,
   makeBatch,
   type Message,
-  readJsonl,
   readRow,
+  readRows,
   readTokenizerFolder,
   resolveTasks,
   type Row,
@@ -43,8 +45,8 @@ const chat = (source: string, ...messages: Message[]): Promise<unknown> =>
     { kind: "conversation", messages },
     { templates: { default: compileTemplate(source, "t") }, trainOn: "completion" },
   );
-const drain = async (text: string, options: object): Promise<void> => {
-  for await (const _ of readJsonl(memoryFiles({ f: text }), "f", options));
+const drain = async (content: string | Uint8Array, path = "f.jsonl", options = {}): Promise<void> => {
+  for await (const _ of readRows(memoryFiles({ [path]: content }), path, options));
 };
 const answer: Message = { role: "assistant", content: "a" };
 const schedule = {
@@ -66,13 +68,19 @@ const example = {
   row: 0,
 };
 const provoke: Record<DataErrorCode, () => unknown> = {
+  PATH_UNMATCHED: () => expandPaths(memoryFiles({}), "*.jsonl"),
+  FILE_FORMAT_UNKNOWN: () => drain("", "f.xyz"),
+  GZIP_INVALID: () => drain("{}", "f.jsonl.gz"),
+  GZIP_BOMB: () => drain(gzipSync(new Uint8Array(2 ** 27)), "f.csv.gz"),
+  CSV_INVALID: () => drain("a,b\n1\n", "f.csv"),
+  PARQUET_INVALID: () => drain("PAR1PAR1PAR1", "f.parquet"),
   FORMAT_UNKNOWN: () => formatByName("csv"),
   FORMAT_UNSUPPORTED: () => formatByName("alpaca"),
   COLUMN_UNKNOWN: () => readRow("text", json('{"text": "", "txt": ""}'), at),
   COLUMN_MISSING: () => readRow("text", json("{}"), at),
   VALUE_INVALID: () => readRow("text", json('{"text": 5}'), at),
   ROLE_UNKNOWN: () => readRow("messages", json('{"messages": [{"role": "bot", "content": ""}]}'), at),
-  LINE_TOO_LONG: () => drain("xxxx", { maxLineBytes: 3 }),
+  LINE_TOO_LONG: () => drain("xxxx", "f.jsonl", { maxRowBytes: 3 }),
   TEXT_INVALID: () => readRow("text", json('{"text": "\\udc00"}'), at),
   TOKENIZER_INVALID: () => readTokenizerFolder(memoryFiles({ "m/tokenizer.json": "", "m/config.json": "5" }), "m"),
   EOS_MISSING: () => tokenize({ kind: "text", text: "a" }, { tokenizer: charTokenizer({ eos: [] }) }),
@@ -97,6 +105,8 @@ const provoke: Record<DataErrorCode, () => unknown> = {
         rowsWithoutTargets: 0,
         rowsTruncated: 0,
         tokensLost: 1,
+        skipped: {},
+        blank: 0,
       },
     ]),
   NO_TARGETS: () => targetScale([makeBatch([], { packing: true, tasks: ["a"] })], "task_mean", [1]),

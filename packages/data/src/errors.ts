@@ -2,6 +2,12 @@ import { TunesmithError } from "@tunesmith/core";
 
 /** Everything that can be wrong with data on its way to a batch. Each code has a test in `errors.test.ts`. */
 export type DataErrorCode =
+  | "PATH_UNMATCHED"
+  | "FILE_FORMAT_UNKNOWN"
+  | "GZIP_INVALID"
+  | "GZIP_BOMB"
+  | "CSV_INVALID"
+  | "PARQUET_INVALID"
   | "FORMAT_UNKNOWN"
   | "FORMAT_UNSUPPORTED"
   | "COLUMN_UNKNOWN"

@@ -15,11 +15,19 @@ export {
 } from "./chat-template/assistant-spans.ts";
 export { type ChatTemplate, compileTemplate, type RenderInput, type Span } from "./chat-template/template.ts";
 export { type DataEntry, type Dataset, type DatasetOptions, loadDataset } from "./dataset/dataset.ts";
-export { checkLosses, type EntryReport, type Losses, lossesOf } from "./dataset/report.ts";
+export { type RowCounts, type SkippedRows, type TokenChunk } from "./dataset/chunk.ts";
+export { checkLosses, type EntryReport, type Losses, lossesOf, skippedRows } from "./dataset/report.ts";
 export { checkSplitSources, type Split, splitExamples } from "./dataset/split.ts";
+export {
+  type BatchJob,
+  ON_BAD_ROW,
+  type OnBadRow,
+  tokenizeBatch,
+  type TokenizeBatch,
+} from "./dataset/tokenize-batch.ts";
 export { type EntryTasks, resolveTasks, type Task, type TaskSettings } from "./dataset/tasks.ts";
 export { DataError, type DataErrorCode } from "./errors.ts";
-export type { RowAt } from "./formats/columns.ts";
+
 export { detectFormat, type Format, formatByName, FORMATS, readRow } from "./formats/formats.ts";
 export {
   type CompletionRow,
@@ -45,7 +53,18 @@ export {
 } from "./quality/curate.ts";
 export { createSchedule, type Schedule, type ScheduleOptions } from "./mixture/schedule.ts";
 export { type MixtureTask, SAMPLING, type Sampling, samplingWeights, type WeightChange } from "./mixture/weights.ts";
-export { type JsonLine, type Line, readJsonl, readLines } from "./readers/jsonl.ts";
+export { expandPaths } from "./readers/paths.ts";
+export { placeDetails, placeText, type RowAt } from "./readers/place.ts";
+export { parseRow, type RawRow } from "./readers/raw-row.ts";
+export {
+  FILE_FORMATS,
+  type FileFormat,
+  readRawRows,
+  type ReadOptions,
+  type ReadRow,
+  readRows,
+} from "./readers/read-rows.ts";
+export { SAMPLE_BY, type SampleBy } from "./readers/text.ts";
 export { countTargets, type Example, IGNORED, shiftLabels } from "./tokenize/example.ts";
 export { labelWeights, type WeightedSpan } from "./tokenize/label-weights.ts";
 export { type Overlong, OVERLONG, type Piece, type TokenizedRow } from "./tokenize/fit.ts";

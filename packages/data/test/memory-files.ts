@@ -16,8 +16,17 @@ export function memoryFiles(contents: Readonly<Record<string, string | Uint8Arra
       return { path, size: bytes.length, read, close: async () => {} };
     },
     exists: async (path) => files.has(path),
-    list: async () => [...files.keys()].sort(),
-    writeAtomic: () => Promise.reject(new Error("read only")),
+    list: async (path) => {
+      const prefix = path === "." ? "" : path.endsWith("/") ? path : `${path}/`;
+      const inside = [...files.keys()].filter((name) => name.startsWith(prefix) && !files.has(path));
+      if (inside.length === 0) throw new InputError("FILE_MISSING", `${path}: there is no such folder`, { path });
+      return [...new Set(inside.map((name) => name.slice(prefix.length).split("/")[0]!))].sort();
+    },
+    writeAtomic: async (path, chunks) => {
+      const parts: Uint8Array[] = [];
+      for await (const chunk of chunks) parts.push(chunk.slice());
+      files.set(path, new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer()));
+    },
     realPath: async (path) => path,
     join: (...parts) => parts.join("/"),
   };

@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { ErrorJson, Files } from "@tunesmith/core";
 import { InputError } from "@tunesmith/core";
-import { DataError, detectFormat, readJsonl, readRow } from "@tunesmith/data";
+import { DataError, detectFormat, expandPaths, readRow, readRows } from "@tunesmith/data";
 import { readPeft } from "@tunesmith/lora";
 import { checkModel } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles } from "@tunesmith/node";
@@ -78,12 +78,13 @@ async function kindOf(path: string): Promise<Kind> {
     if (names.includes("config.json")) return "model";
   } else if (found.isFile()) {
     if (path.endsWith(".safetensors")) return "safetensors";
-    if (/\.jsonl?$/.test(path)) return "dataset";
+    if (/\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/i.test(path)) return "dataset";
     if (/\.ya?ml$/.test(path)) return "config";
   }
   throw new CliError("INPUT_INVALID", `${path}: this is nothing that \`check\` knows`, {
     path,
-    expected: "a model folder, an adapter folder, a .safetensors file, a .jsonl dataset or a .yaml config",
+    expected:
+      "a model folder, an adapter folder, a .safetensors file, a dataset (.jsonl, .json, .csv, .tsv, .parquet, each also .gz) or a .yaml config",
     received: found.isDirectory() ? "a folder without config.json and adapter_config.json" : "another file",
     fix: "name one of these",
   });
@@ -125,9 +126,9 @@ async function checkSafetensors({ files, path }: Place): Promise<string> {
 async function checkDataset({ files, path }: Place): Promise<string> {
   let rows = 0;
   let format: ReturnType<typeof detectFormat> | undefined;
-  for await (const line of readJsonl(files, path)) {
-    format ??= detectFormat(line.row, line);
-    readRow(format, line.row, line);
+  for await (const { row, at } of readRows(files, path)) {
+    format ??= detectFormat(row, at);
+    readRow(format, row, at);
     rows++;
   }
   if (format === undefined)
@@ -141,17 +142,22 @@ async function checkDataset({ files, path }: Place): Promise<string> {
 async function checkConfigFile({ files, path }: Place): Promise<string> {
   const { config, source } = await loadConfig(path, { cwd: "/" });
   const { data } = config;
+  for (const entry of [data.train, data.eval ?? [], data.test ?? []].flat()) {
+    for (const file of await expandPaths(files, entry.path))
+      if (!(await files.exists(file))) throw missing("data", file, source.path);
+  }
   const named = [
     { key: "model", at: config.model },
-    ...[data.train, data.eval ?? [], data.test ?? []].flat().map((entry) => ({ key: "data", at: entry.path })),
     ...(data.chat_template === "auto" ? [] : [{ key: "data.chat_template", at: data.chat_template }]),
     ...(config.tune.init_from === null ? [] : [{ key: "tune.init_from", at: config.tune.init_from }]),
   ];
-  for (const { key, at } of named)
-    if (!(await files.exists(at)))
-      throw new InputError("FILE_MISSING", `${source.path}: \`${key}\` names ${at}, which does not exist`, {
-        path: at,
-        fix: "correct the path; relative paths start at the config file",
-      });
+  for (const { key, at } of named) if (!(await files.exists(at))) throw missing(key, at, source.path);
   return "config";
+}
+
+function missing(key: string, at: string, config: string): InputError {
+  return new InputError("FILE_MISSING", `${config}: \`${key}\` names ${at}, which does not exist`, {
+    path: at,
+    fix: "correct the path; relative paths start at the config file",
+  });
 }

@@ -7,8 +7,10 @@ import {
   assistantSpans,
   compileTemplate,
   loadChatTemplates,
-  readJsonl,
+  placeDetails,
+  placeText,
   readRow,
+  readRows,
   spansInCodePoints,
   templateFor,
 } from "@tunesmith/data";
@@ -44,8 +46,8 @@ export async function run(_: readonly string[], options: Options<Flags>, context
   const base = { templates, addGenerationPrompt: options.addGenerationPrompt, now: localClock() };
   if (options.batch !== undefined) {
     const lines: string[] = [];
-    for await (const { row, path, line } of readJsonl(files, resolve(context.cwd, options.batch)))
-      lines.push(JSON.stringify(renderOr(() => render(rowOf(row, { path, line }, base)))));
+    for await (const { row, at } of readRows(files, resolve(context.cwd, options.batch), { fileFormat: "jsonl" }))
+      lines.push(JSON.stringify(renderOr(() => render(rowOf(row, at, base)))));
     return { document: undefined, text: lines.join("\n") };
   }
   const path = resolve(context.cwd, options.messages!);
@@ -107,22 +109,17 @@ function templateOf(
   { tools }: ConversationRow,
   at: RowAt,
 ): ChatTemplate {
-  if (source !== undefined) return compileTemplate(source, `${at.path}:${at.line}`);
+  if (source !== undefined) return compileTemplate(source, placeText(at));
   if (templates !== undefined) return templateFor(templates, tools);
-  throw new CliError(
-    "FLAG_MISSING",
-    `${at.path}:${at.line}: the row has no \`template\` and no --chat-template is given`,
-    {
-      path: at.path,
-      line: at.line,
-      fix: "give --chat-template FILE",
-    },
-  );
+  throw new CliError("FLAG_MISSING", `${placeText(at)}: the row has no \`template\` and no --chat-template is given`, {
+    ...placeDetails(at),
+    fix: "give --chat-template FILE",
+  });
 }
 
 function badColumn(at: RowAt, column: string, expected: string, value: JsonValue): CliError {
   const received = JSON.stringify(value) ?? String(value);
-  return new CliError("INPUT_INVALID", `${at.path}:${at.line}: \`${column}\` is not ${expected}`, {
+  return new CliError("INPUT_INVALID", `${placeText(at)}: \`${column}\` is not ${expected}`, {
     ...at,
     expected,
     received,

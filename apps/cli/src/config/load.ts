@@ -85,7 +85,7 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
   const template = (spec: string): string => (spec === "auto" ? spec : absolute(spec));
   const entry = <E extends Config["data"]["train"][number]>(e: E): E => ({
     ...e,
-    path: absolute(e.path),
+    path: typeof e.path === "string" ? absolute(e.path) : e.path.map(absolute),
     ...(e.chat_template === undefined ? {} : { chat_template: template(e.chat_template) }),
   });
   return {

@@ -63,6 +63,7 @@ function* evalRules({ config }: Checked): Generator<Problem> {
 function* mixtureRules({ config }: Checked): Generator<Problem> {
   const { train: entries, tasks = {} } = config.data;
   const taskNames = entries.map((entry) => entry.name ?? stem(entry.path));
+  const sameTask = (i: number, j: number): boolean => taskNames[i] !== undefined && taskNames[i] === taskNames[j];
   const weighted = entries.filter((entry) => entry.sampling_weight !== undefined);
   if (config.data.sampling !== undefined) {
     const own = entries.findIndex((entry) => entry.sampling_weight !== undefined);
@@ -98,13 +99,14 @@ function* mixtureRules({ config }: Checked): Generator<Problem> {
       );
     const λ = entry.loss_weight;
     if (λ === undefined) continue;
-    const first = entries.findIndex((other, j) => taskNames[j] === taskNames[i] && other.loss_weight !== undefined);
-    const named = Object.hasOwn(tasks, taskNames[i]!) ? tasks[taskNames[i]!]!.loss_weight : undefined;
+    const first = entries.findIndex((other, j) => (j === i || sameTask(i, j)) && other.loss_weight !== undefined);
+    const name = taskNames[i];
+    const named = name !== undefined && Object.hasOwn(tasks, name) ? tasks[name]!.loss_weight : undefined;
     const other = entries[first]!.loss_weight !== λ ? entries[first]!.loss_weight : named;
     if (other !== undefined && other !== λ)
       yield conflict(
         [...key, "loss_weight"],
-        `is ${λ} and the task \`${taskNames[i]}\` has ${other} elsewhere`,
+        `is ${λ} and the task \`${name}\` has ${other} elsewhere`,
         "a loss_weight belongs to the task: give it once",
       );
   }
@@ -151,10 +153,10 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
     );
 }
 
-/** The task of an entry without a name: its file's stem. */
-function stem(path: string): string {
-  return path
-    .split(/[/\\]/)
-    .at(-1)!
-    .replace(/(?<=.)\.[^.]*$/, "");
+/** The task of an entry without a name: its file's stem. Undefined where only the disk tells the files. */
+function stem(path: string | readonly string[]): string | undefined {
+  if (typeof path !== "string") return path.length === 1 ? stem(path[0]!) : undefined;
+  const name = path.split(/[/\\]/).at(-1)!;
+  if (/[*?[]/.test(path) || !name.includes(".")) return undefined;
+  return name.replace(/(?<=.)\.gz$/i, "").replace(/(?<=.)\.[^.]*$/, "");
 }

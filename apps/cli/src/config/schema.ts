@@ -11,18 +11,29 @@ const maxLength = z.union([z.literal("auto"), z.int().min(2)]);
 const positiveInt = z.int().min(1);
 const share = z.number().gt(0);
 
-/** One file of training rows. */
+const onBadRow = z.enum(["error", "skip"]);
+
+/** Training rows of one kind. */
 export const dataEntrySchema = z.strictObject({
-  path: z.string().min(1).describe("JSONL file, relative to the config file"),
+  path: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .describe("file, folder, glob, or a list of these, relative to the config file"),
+  file_format: z
+    .enum(["auto", "jsonl", "json", "csv", "tsv", "parquet", "text"])
+    .default("auto")
+    .describe("auto: told by the file's name, after .gz"),
+  rows_key: z.string().min(1).optional().describe("JSON: the key whose array holds the rows"),
+  sample_by: z.enum(["document", "paragraph", "line"]).default("document").describe("text: what becomes a row"),
   format: format.default("auto").describe("auto looks at the keys of the first row"),
   name: z.string().min(1).optional().describe("task name; default: the file's stem"),
   sampling_weight: share.optional().describe("how often the task is drawn; set on all entries or none"),
   loss_weight: z.number().min(0).optional().describe("λ of the task in the objective"),
-  max_rows: positiveInt.optional().describe("use only the first rows of the file"),
+  max_rows: positiveInt.optional().describe("use only the first rows, over all files of the entry"),
   train_on: trainOn.optional(),
   chat_template: z.string().min(1).optional(),
   overlong: overlong.optional(),
   max_length: maxLength.optional(),
+  on_bad_row: onBadRow.optional(),
 });
 
 const taskSchema = z.strictObject({
@@ -64,6 +75,7 @@ const dataSchema = z.strictObject({
   train_on: trainOn.default("assistant"),
   max_length: maxLength.default("auto").describe("auto: min(1024, the model's positions)"),
   overlong: overlong.default("error"),
+  on_bad_row: onBadRow.default("error").describe("skip: count them, up to gates.max_lost"),
   append_eos: z.boolean().default(true),
   packing: z.union([z.boolean(), z.literal("bins")]).default(true),
   group_by_length: z
@@ -128,7 +140,7 @@ export const configSchema = z.strictObject({
         .min(0)
         .max(1)
         .default(0.05)
-        .describe("share of rows or of tokens that overlong: drop and truncate may lose"),
+        .describe("share of rows or of tokens that overlong: drop and truncate and on_bad_row: skip may lose"),
     })
     .prefault({}),
 });

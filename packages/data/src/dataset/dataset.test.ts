@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { charTokenizer } from "../../test/char-tokenizer.ts";
 import { memoryFiles } from "../../test/memory-files.ts";
 import { type DataEntry, type Dataset, type DatasetOptions, loadDataset } from "./dataset.ts";
+import { tokenizeBatch, type TokenizeBatch } from "./tokenize-batch.ts";
 
 const TEMPLATE = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}";
 const contents = {
@@ -13,6 +14,10 @@ const contents = {
   ).join("\n"),
   "text.jsonl": '{"text": "abcdefghij"}\n{"text": "xy"}\n',
   "empty.jsonl": "\n\n",
+  "none.jsonl": "",
+  "mixed.jsonl":
+    '{"prompt": "p", "completion": "c"}\n\nnot json\n{"prompt": 1, "completion": "c"}\n{"prompt": "p", "completion": "d"}\n7\n',
+  "pairs.csv": "prompt,completion\np,one\nq,two\n",
   "bad.jsonl": '{"prompt": "p", "completion": "c"}\n{"prompt": "p", "completion": "c", "extra": 1}\n',
   "m/chat_template.jinja": TEMPLATE,
 };
@@ -74,6 +79,8 @@ describe("loadDataset", () => {
         rowsWithoutTargets: 1,
         rowsTruncated: 0,
         tokensLost: 10,
+        skipped: {},
+        blank: 0,
       },
       {
         path: "text.jsonl",
@@ -85,6 +92,8 @@ describe("loadDataset", () => {
         rowsWithoutTargets: 0,
         rowsTruncated: 1,
         tokensLost: 1,
+        skipped: {},
+        blank: 0,
       },
       {
         path: "data/a.jsonl",
@@ -96,6 +105,8 @@ describe("loadDataset", () => {
         rowsWithoutTargets: 0,
         rowsTruncated: 2,
         tokensLost: 2,
+        skipped: {},
+        blank: 0,
       },
     ]);
   });
@@ -108,6 +119,64 @@ describe("loadDataset", () => {
     expect(examples[0]!.targets.filter((target) => target >= 0).length).toBe(4);
     expect(tasks).toEqual([{ name: "a", lossWeight: 2, maxEpochs: 3, samplingWeight: 1 }]);
     expect(templates?.default.source).toBe(TEMPLATE);
+  });
+  test("a list or a pattern is one entry: each file has its own format, task and report; empty ones are reported", async () => {
+    const { examples, reports } = await load([{ path: ["pairs.csv", "none.jsonl", "data/*.jsonl", "b.train.jsonl"] }]);
+    expect(examples.map(({ task, row }) => [task, row])).toEqual([
+      ["pairs", 0],
+      ["pairs", 1],
+      ["a", 2],
+      ["other", 3],
+      ["b.train", 4],
+    ]);
+    expect(reports.map(({ path, rows }) => [path, rows])).toEqual([
+      ["pairs.csv", 2],
+      ["none.jsonl", 0],
+      ["data/a.jsonl", 2],
+      ["b.train.jsonl", 2],
+    ]);
+  });
+  test("max_rows counts over all files of an entry", async () => {
+    const { reports } = await load([{ path: ["pairs.csv", "data/a.jsonl", "many.jsonl"], maxRows: 3 }]);
+    expect(reports.map(({ rows }) => rows)).toEqual([2, 1, 0]);
+  });
+  test("on_bad_row: skip counts bad rows by reason; rows keep the number they have in the file", async () => {
+    const { examples, reports } = await load([{ path: "mixed.jsonl", onBadRow: "skip" }]);
+    expect(examples.map(({ row }) => row)).toEqual([0, 3]);
+    expect(reports).toMatchObject([
+      {
+        rows: 2,
+        blank: 1,
+        skipped: {
+          JSON_INVALID: { rows: 1, first: expect.stringContaining("mixed.jsonl:3") as string },
+          VALUE_INVALID: { rows: 2, first: expect.stringContaining("mixed.jsonl:4") as string },
+        },
+      },
+    ]);
+    await expect(load([{ path: "mixed.jsonl" }])).rejects.toMatchObject({ code: "JSON_INVALID", details: { line: 3 } });
+  });
+  test("skip is no way around what every row would have: a template or a length that does not fit", async () => {
+    await expect(load([{ path: "b.train.jsonl", onBadRow: "skip" }], { folder: "nowhere" })).rejects.toMatchObject({
+      code: "TEMPLATE_MISSING",
+    });
+    await expect(load([{ path: "data/a.jsonl", maxLength: 2, onBadRow: "skip" }])).rejects.toMatchObject({
+      code: "ROW_TOO_LONG",
+    });
+  });
+  test("batches that are tokenized elsewhere come back in the order of the file", async () => {
+    const lines = Array.from({ length: 2000 }, (_, i) => JSON.stringify({ prompt: `${i}:`, completion: "x" }));
+    const files = memoryFiles({ "long.jsonl": lines.join("\n") });
+    const tokenizer = charTokenizer();
+    let most = 0;
+    let now = 0;
+    const tokenize: TokenizeBatch = async (batch, job) => {
+      most = Math.max(most, ++now);
+      await new Promise((done) => setTimeout(done, batch.length % 7));
+      return tokenizeBatch(batch, job, { tokenizer, templates: undefined }).finally(() => now--);
+    };
+    const far = await load([{ path: "long.jsonl" }], { files, workers: { tokenize, parallel: 3 } });
+    expect(far).toEqual(await load([{ path: "long.jsonl" }], { files }));
+    expect(most).toBe(3);
   });
   test("blocks of a text share a row", async () => {
     expect((await load([{ path: "text.jsonl", maxLength: 4 }])).examples.map((example) => example.row)).toEqual([

@@ -3,29 +3,35 @@
 import type { Files } from "@tunesmith/core";
 import { type ChatTemplates, loadChatTemplates } from "../chat-template/load.ts";
 import { DataError } from "../errors.ts";
-import { detectFormat, type Format, formatByName, readRow } from "../formats/formats.ts";
-import { readJsonl } from "../readers/jsonl.ts";
-import { countTargets, type Example } from "../tokenize/example.ts";
-import type { Overlong, TokenizedRow } from "../tokenize/fit.ts";
-import { tokenizeRow, type TrainOn } from "../tokenize/tokenize-row.ts";
+import { formatByName } from "../formats/formats.ts";
+import { expandPaths } from "../readers/paths.ts";
+import { readRawRows, type ReadOptions } from "../readers/read-rows.ts";
+import type { Example } from "../tokenize/example.ts";
+import type { Overlong } from "../tokenize/fit.ts";
+import type { TrainOn } from "../tokenize/tokenize-row.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { addCounts, examplesOf, NO_ROWS, rowsIn, type TokenChunk } from "./chunk.ts";
 import type { EntryReport } from "./report.ts";
 import { type EntryTasks, resolveTasks, type Task, type TaskSettings } from "./tasks.ts";
+import { type OnBadRow, tokenizeBatch, type TokenizeBatch } from "./tokenize-batch.ts";
+import { firstRows, tokenizeFile } from "./tokenize-file.ts";
 
-/** One file of a dataset; what it leaves out comes from {@link DatasetOptions}. */
-export interface DataEntry extends TaskSettings {
-  readonly path: string;
-  /** a format's name, or `auto`: told by the columns of the first row */
+/** Files of a dataset that are read alike; what it leaves out comes from {@link DatasetOptions}. */
+export interface DataEntry extends TaskSettings, Pick<ReadOptions, "fileFormat" | "rowsKey" | "sampleBy"> {
+  /** a file, a folder, a glob, or a list of these: see `expandPaths` */
+  readonly path: string | readonly string[];
+  /** a format's name, or `auto`: told by the columns of each file's first row */
   readonly format?: string | undefined;
   /** task of rows without a `task` column; default: the file's name without its extension */
   readonly name?: string | undefined;
-  /** read only the first rows */
+  /** read only the first rows, over all files; bad ones count */
   readonly maxRows?: number | undefined;
   readonly trainOn?: TrainOn | undefined;
   /** `auto` or the path of a template */
   readonly chatTemplate?: string | undefined;
   readonly overlong?: Overlong | undefined;
   readonly maxLength?: number | undefined;
+  readonly onBadRow?: OnBadRow | undefined;
 }
 
 export interface DatasetOptions {
@@ -46,25 +52,26 @@ export interface DatasetOptions {
   readonly vocabSize: number;
   /** for templates that print the date; read through its UTC fields */
   readonly now: Date;
+  /** default `error` */
+  readonly onBadRow?: OnBadRow | undefined;
+  /** tokenizes batches elsewhere, several at a time; default: here, one after the other */
+  readonly workers?: { readonly tokenize: TokenizeBatch; readonly parallel: number } | undefined;
 }
 
 /** Examples in file order, their tasks, and what was lost on the way. */
 export interface Dataset {
   readonly examples: readonly Example[];
   readonly tasks: readonly Task[];
-  /** one per entry; hand them to `checkLosses` */
+  /** one per file, empty ones too; hand them to `checkLosses` */
   readonly reports: readonly EntryReport[];
   /** the template of the run, to be saved beside the adapter; undefined where the model has none */
   readonly templates: ChatTemplates | undefined;
 }
 
-/** Rows that are tokenized at the same time: the native library works in other threads. */
-const IN_FLIGHT = 64;
-
 /**
  * Reads, renders and tokenizes every row of every entry.
  *
- * @throws InputError or DataError with path and line on the first bad row; DataError `TASK_EMPTY` if a file gives no
+ * @throws InputError or DataError with path and line on the first bad row; DataError `TASK_EMPTY` if an entry gives no
  *   example at all
  */
 export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
@@ -80,88 +87,81 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   const entryTasks: EntryTasks[] = [];
   let row = 0;
   for (const entry of options.entries) {
-    const rows = loadEntry(entry, options, await templatesOf(entry.chatTemplate ?? options.chatTemplate));
+    const own = await templatesOf(entry.chatTemplate ?? options.chatTemplate);
     const tasks = new Set<string>();
-    const count = {
-      rows: 0,
-      examples: 0,
-      tokens: 0,
-      targets: 0,
-      rowsTooLong: 0,
-      rowsWithoutTargets: 0,
-      rowsTruncated: 0,
-      tokensLost: 0,
-    };
-    for await (const { tokenized, task } of rows) {
-      for (const piece of tokenized.pieces) {
-        examples.push({ ...piece, task, row });
-        count.examples++;
-        count.targets += countTargets(piece);
-        tasks.add(task);
+    let counts = NO_ROWS;
+    let left = entry.maxRows ?? Infinity;
+    for (const path of await expandPaths(options.files, entry.path)) {
+      const fileTask = entry.name ?? stem(path);
+      let ofFile = NO_ROWS;
+      let blank = 0;
+      for await (const chunk of chunksOf(path, entry, options, {
+        templates: own,
+        limit: left,
+        onBlank: () => blank++,
+      })) {
+        for (const example of examplesOf(chunk, { fileTask, firstRow: row })) {
+          examples.push(example);
+          tasks.add(example.task);
+        }
+        row += rowsIn(chunk);
+        left -= rowsIn(chunk);
+        ofFile = addCounts(ofFile, chunk.counts);
       }
-      row++;
-      count.rows++;
-      count.tokens += tokenized.tokens;
-      count.tokensLost += tokenized.lostTokens;
-      if (tokenized.lost === "too_long") count.rowsTooLong++;
-      if (tokenized.lost === "no_targets") count.rowsWithoutTargets++;
-      if (tokenized.lost === "end") count.rowsTruncated++;
+      reports.push({ path, blank, ...ofFile });
+      counts = addCounts(counts, ofFile);
     }
-    if (count.examples === 0) {
-      throw new DataError("TASK_EMPTY", `${entry.path}: no row can be trained on`, {
-        path: entry.path,
+    const path = typeof entry.path === "string" ? entry.path : entry.path.join(", ");
+    if (counts.examples === 0) {
+      const skipped = Object.values(counts.skipped).reduce((sum, { rows }) => sum + rows, 0);
+      throw new DataError("TASK_EMPTY", `${path}: no row can be trained on`, {
+        path,
         expected: "at least one row with a target",
-        received: `${count.rows} rows, ${count.rowsTooLong} too long, ${count.rowsWithoutTargets} without a target`,
+        received: `${counts.rows} rows, ${counts.rowsTooLong} too long, ${counts.rowsWithoutTargets} without a target, ${skipped} bad`,
         fix:
-          count.rows === 0
-            ? "the file is empty: remove it from the config"
+          counts.rows + skipped === 0
+            ? "there are no rows: remove the entry from the config"
             : "raise max_length or check train_on and the rows",
       });
     }
-    reports.push({ path: entry.path, ...count });
     const { lossWeight, samplingWeight, maxEpochs } = entry;
-    entryTasks.push({ path: entry.path, settings: { lossWeight, samplingWeight, maxEpochs }, tasks });
+    entryTasks.push({ path, settings: { lossWeight, samplingWeight, maxEpochs }, tasks });
   }
   return { examples, tasks: resolveTasks(entryTasks, options.tasks), reports, templates: runTemplates };
 }
 
-async function* loadEntry(
+/** A file's rows, tokenized as its entry says. */
+async function* chunksOf(
+  path: string,
   entry: DataEntry,
   options: DatasetOptions,
-  templates: ChatTemplates | undefined,
-): AsyncGenerator<{ tokenized: TokenizedRow; task: string }, void, undefined> {
+  { templates, limit, onBlank }: { templates: ChatTemplates | undefined; limit: number; onBlank: () => void },
+): AsyncGenerator<TokenChunk, void, undefined> {
   const named = formatByName(entry.format ?? "auto");
-  let format: Format | undefined = named === "auto" ? undefined : named;
-  const fallbackTask = entry.name ?? stem(entry.path);
-  const rowOptions = {
-    tokenizer: options.tokenizer,
-    templates,
+  const { fileFormat, rowsKey, sampleBy } = entry;
+  const rows = readRawRows(options.files, path, { fileFormat, rowsKey, sampleBy, onBlank });
+  const job = {
+    folder: options.folder,
+    chatTemplate: entry.chatTemplate ?? options.chatTemplate,
     trainOn: entry.trainOn ?? options.trainOn,
     maxLength: entry.maxLength ?? options.maxLength,
     overlong: entry.overlong ?? options.overlong,
+    onBadRow: entry.onBadRow ?? options.onBadRow ?? "error",
     appendEos: options.appendEos,
     vocabSize: options.vocabSize,
     now: options.now,
   };
-  const pending: Promise<{ tokenized: TokenizedRow; task: string }>[] = [];
-  let rows = 0;
-  for await (const line of readJsonl(options.files, entry.path)) {
-    if (rows++ >= (entry.maxRows ?? Infinity)) break;
-    format ??= detectFormat(line.row, line);
-    const row = readRow(format, line.row, line);
-    const result = tokenizeRow(row, line, rowOptions).then((tokenized) => ({
-      tokenized,
-      task: row.task ?? fallbackTask,
-    }));
-    result.catch(() => {}); // reported in order, when its turn comes
-    pending.push(result);
-    if (pending.length >= IN_FLIGHT) yield await pending.shift()!;
-  }
-  for (const result of pending) yield await result;
+  const here: TokenizeBatch = (batch, work) => tokenizeBatch(batch, work, { tokenizer: options.tokenizer, templates });
+  const chunks = tokenizeFile(firstRows(rows, limit), job, {
+    format: named === "auto" ? undefined : named,
+    tokenize: options.workers?.tokenize ?? here,
+    parallel: options.workers?.parallel ?? 1,
+  });
+  for await (const { chunk } of chunks) yield chunk!;
 }
 
-/** File name without folder and extension. */
+/** File name without folder, extension and `.gz`. */
 function stem(path: string): string {
   const name = path.split(/[/\\]/).at(-1)!;
-  return name.replace(/(?<=.)\.[^.]*$/, "");
+  return name.replace(/(?<=.)\.gz$/i, "").replace(/(?<=.)\.[^.]*$/, "");
 }

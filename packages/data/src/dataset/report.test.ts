@@ -11,6 +11,8 @@ const report = (extra: Partial<EntryReport>): EntryReport => ({
   rowsWithoutTargets: 0,
   rowsTruncated: 0,
   tokensLost: 0,
+  skipped: {},
+  blank: 0,
   ...extra,
 });
 

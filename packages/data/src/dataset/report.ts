@@ -1,17 +1,11 @@
 import { DataError } from "../errors.ts";
+import type { RowCounts } from "./chunk.ts";
 
-/** What became of the rows of one file. */
-export interface EntryReport {
+/** What became of the rows of one file: `rows`, those skipped and the blank ones are all the file holds. */
+export interface EntryReport extends RowCounts {
   readonly path: string;
-  readonly rows: number;
-  readonly examples: number;
-  /** of all rows, before anything was lost */
-  readonly tokens: number;
-  readonly targets: number;
-  readonly rowsTooLong: number;
-  readonly rowsWithoutTargets: number;
-  readonly rowsTruncated: number;
-  readonly tokensLost: number;
+  /** lines or records that hold nothing */
+  readonly blank: number;
 }
 
 /** What was lost, over all files. */
@@ -24,10 +18,16 @@ export interface Losses {
   readonly share: number;
 }
 
+/** Bad rows that were left out. */
+export function skippedRows({ skipped }: EntryReport): number {
+  return Object.values(skipped).reduce((total, { rows }) => total + rows, 0);
+}
+
 export function lossesOf(reports: readonly EntryReport[]): Losses {
   const sum = (of: (report: EntryReport) => number): number => reports.reduce((total, report) => total + of(report), 0);
-  const rows = sum((report) => report.rows);
-  const rowsLost = sum((report) => report.rowsTooLong + report.rowsWithoutTargets);
+  const skipped = sum(skippedRows);
+  const rows = skipped + sum((report) => report.rows);
+  const rowsLost = skipped + sum((report) => report.rowsTooLong + report.rowsWithoutTargets);
   const tokens = sum((report) => report.tokens);
   const tokensLost = sum((report) => report.tokensLost);
   return {
@@ -40,7 +40,7 @@ export function lossesOf(reports: readonly EntryReport[]): Losses {
 }
 
 /**
- * `overlong: drop` and `truncate` are consent to lose something, not everything.
+ * `overlong: drop` and `truncate` and `on_bad_row: skip` are consent to lose something, not everything.
  * @param maxLost - `gates.max_lost`, share of rows and of tokens, default 0.05
  * @throws DataError `TOO_MUCH_LOST`
  */

@@ -2,12 +2,9 @@
 
 import { type JsonObject, type JsonValue, nearest } from "@tunesmith/core";
 import { DataError, type DataErrorCode } from "../errors.ts";
+import { placeDetails, placeText, type RowAt } from "../readers/place.ts";
 
-/** Where a row stands, for errors. */
-export interface RowAt {
-  readonly path: string;
-  readonly line: number;
-}
+export type { RowAt };
 
 export function failRow(
   code: DataErrorCode,
@@ -15,9 +12,8 @@ export function failRow(
   message: string,
   details: { expected?: string; received?: string; fix?: string; cause?: unknown } = {},
 ): never {
-  throw new DataError(code, `${at.path}:${at.line}: ${message}`, {
-    path: at.path,
-    line: at.line,
+  throw new DataError(code, `${placeText(at)}: ${message}`, {
+    ...placeDetails(at),
     fix: "correct this row",
     ...details,
   });
