@@ -209,10 +209,24 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "lstrip ignores its argument",
-    file: "packages/data/src/chat-template/python-values.ts",
-    find: "(chars === undefined ? PYTHON_SPACE",
-    replace: "(true ? PYTHON_SPACE",
-    tests: ["packages/data/src/chat-template/python-interpreter.test.ts"],
+    file: "packages/data/src/jinja/text.ts",
+    find: "set === undefined ? isSpace(char)",
+    replace: "true ? isSpace(char)",
+    tests: ["packages/data/src/jinja/python.test.ts"],
+  },
+  {
+    name: "a template's steps are free",
+    file: "packages/data/src/jinja/budget.ts",
+    find: "this.#fuel -= count;",
+    replace: "",
+    tests: ["packages/data/src/jinja/budget.test.ts"],
+  },
+  {
+    name: "a long text is paid for only by its own length",
+    file: "packages/data/src/jinja/budget.ts",
+    find: "this.#length -= length;",
+    replace: "",
+    tests: ["packages/data/src/jinja/budget.test.ts"],
   },
   {
     name: "padding is a target",

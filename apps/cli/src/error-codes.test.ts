@@ -123,6 +123,10 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     ...prompt([HI]),
     files: { "t.jinja": "{{ raise_exception('no') }}", "m.json": JSON.stringify([HI]) },
   } as Case,
+  TEMPLATE_LIMIT: {
+    ...prompt([HI]),
+    files: { "t.jinja": "{{ 'x' * 100000000 }}", "m.json": JSON.stringify([HI]) },
+  } as Case,
   TEMPLATE_UNSTABLE: rows([{ messages: [HI, YES] }], "", modelFolder("model", { template: "{{ messages | length }}" })),
   TRAIN_ON_INVALID: rows([{ messages: [HI, YES, HI, YES] }], "  train_on: completion\n"),
   DOUBLE_BOS: rows([{ text: "<s><s>a" }]),

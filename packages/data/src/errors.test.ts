@@ -89,6 +89,7 @@ const provoke: Record<DataErrorCode, () => unknown> = {
   TEMPLATE_FAILED: () => chat("{{ raise_exception('no') }}", { role: "user", content: "u" }, answer),
   TEMPLATE_UNSTABLE: () =>
     chat("{{ messages|length }}", { role: "user", content: "u" }, answer, { role: "user", content: "v" }),
+  TEMPLATE_LIMIT: () => chat("{{ 'x' * 10000000 }}", { role: "user", content: "u" }, answer),
   TRAIN_ON_INVALID: () => chat("x", answer, answer),
   DOUBLE_BOS: () => tokenize({ kind: "text", text: "<s>" }),
   TOKEN_OUT_OF_RANGE: () => tokenize({ kind: "text", text: "a" }, { vocabSize: 5 }),

@@ -1,11 +1,12 @@
 // A compiled chat template: conversation in, text and the spans inside `{% generation %}` out.
 
-import { Environment, parse, tokenize } from "@huggingface/jinja";
 import type { JsonObject, JsonValue } from "@tunesmith/core";
 import { DataError } from "../errors.ts";
 import type { Message } from "../formats/row.ts";
-import { interpret, type Program } from "./python-interpreter.ts";
-import type { Scope } from "./python-values.ts";
+import { Budget, DEFAULT_LIMITS, LimitExceeded, type Limits, limitsFor } from "../jinja/budget.ts";
+import { globals, interpret, type Marks } from "../jinja/interpreter.ts";
+import { parse } from "../jinja/parser.ts";
+import { Float, type Value } from "../jinja/values.ts";
 import { strftime } from "./strftime.ts";
 
 /** Start and end in UTF-16 code units. */
@@ -39,45 +40,22 @@ export interface ChatTemplate {
   renderWithSpans(input: RenderInput): { text: string; spans: Span[] };
 }
 
-const TAG = /\{%(-?)\s*(end)?generation\s*(-?)%\}/g;
-const START = "__generation_start__";
-const END = "__generation_end__";
-
-/**
- * The library deletes generation tags before it parses. Writing each as an `if` block that prints a variable keeps their
- * whitespace control and lets the same program render with and without marks.
- */
-function rewriteGenerationTags(source: string): string {
-  return source.replace(
-    TAG,
-    (_, left: string, end: string | undefined, right: string) =>
-      `{%${left} if true %}{{ ${end === undefined ? START : END} }}{% endif ${right}%}`,
-  );
-}
-
-/** Maps are JSON objects here; the library wants plain ones. Without a prototype, `__proto__` is a key like any other. */
-function plain(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== "object" || value === null) return value;
-  const out = Object.create(null) as Record<string, unknown>;
-  for (const [key, entry] of value instanceof Map ? value : Object.entries(value)) out[key as string] = plain(entry);
-  return out;
+/** JSON, and messages as plain objects, as values of a template; counts what it holds. */
+function valueOf(json: unknown, size: { length: number }): Value {
+  size.length++;
+  if (typeof json === "string") {
+    size.length += json.length;
+    return json;
+  }
+  if (typeof json === "number") return Number.isInteger(json) ? json : new Float(json);
+  if (json === null || json === undefined || typeof json === "boolean") return json ?? null;
+  if (Array.isArray(json)) return json.map((item) => valueOf(item, size));
+  const entries = json instanceof Map ? json : Object.entries(json);
+  return new Map([...entries].map(([key, item]) => [key as string, valueOf(item, size)]));
 }
 
 function roleOf(message: Message | JsonObject): string {
   return String(message instanceof Map ? message.get("role") : message.role);
-}
-
-/** As in jinja2's sandbox. */
-const MAX_RANGE = 100_000;
-
-function range(start: number, stop?: number, step = 1): number[] {
-  const [from, to] = stop === undefined ? [0, start] : [start, stop];
-  if (step === 0) throw new Error("range() arg 3 must not be zero");
-  if ((to - from) / step > MAX_RANGE) throw new Error(`range() of more than ${MAX_RANGE} items`);
-  const out = [];
-  for (let i = from; step > 0 ? i < to : i > to; i += step) out.push(i);
-  return out;
 }
 
 /** Two private-use characters that do not occur in `text`. */
@@ -92,59 +70,33 @@ function unusedMarks(text: string): [string, string] {
 
 /**
  * Compiles a Jinja chat template with the settings of transformers: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
- * `strftime_now`, `tools` and `documents` none where absent.
+ * `strftime_now`, `tools` and `documents` none where absent. A template has no access to anything but what
+ * {@link RenderInput} holds, and ends within its limits, which grow with the length of that input.
  *
  * @param name - shown in errors
- * @throws DataError `TEMPLATE_INVALID` on a syntax error
+ * @throws DataError `TEMPLATE_INVALID` on a syntax error, `TEMPLATE_LIMIT` for a source too long or too deep
  */
-export function compileTemplate(source: string, name: string): ChatTemplate {
-  const text = source.replace(/\r\n?/g, "\n"); // as jinja2 reads templates
-  const hasGenerationTags = new RegExp(TAG.source).test(text.replace(/\{#.*?#\}/gs, ""));
-  let program: Program;
-  try {
-    program = parse(tokenize(rewriteGenerationTags(text), { trim_blocks: true, lstrip_blocks: true }));
-  } catch (cause) {
-    throw new DataError("TEMPLATE_INVALID", `chat template ${name}: ${(cause as Error).message}`, {
-      expected: "a Jinja template",
-      fix: "repair the template's syntax",
-      cause,
-    });
-  }
+export function compileTemplate(source: string, name: string, limits: Limits = DEFAULT_LIMITS): ChatTemplate {
+  const program = guarded(name, () => parse(source, limits));
 
-  function run(input: RenderInput, [start, end]: readonly [string, string]): string {
-    const env: Scope = new Environment();
-    const variables: Record<string, unknown> = {
-      true: true,
-      false: false,
-      none: null,
-      True: true,
-      False: false,
-      None: null,
-      range,
-      raise_exception: (message: string): never => {
-        throw new Error(message);
-      },
-      strftime_now: (format: string) => strftime(input.now, format),
-      [START]: start,
-      [END]: end,
-      messages: plain(input.messages),
-      tools: input.tools === undefined ? null : plain(input.tools),
+  function run(input: RenderInput, marks: Marks): string {
+    const size = { length: 0 };
+    const given: Readonly<Record<string, unknown>> = {
+      messages: input.messages,
+      tools: input.tools ?? null,
       documents: null,
       add_generation_prompt: input.addGenerationPrompt,
-      ...(input.bosToken === undefined ? {} : { bos_token: input.bosToken }),
-      ...(input.eosToken === undefined ? {} : { eos_token: input.eosToken }),
-      ...(input.padToken === undefined ? {} : { pad_token: input.padToken }),
+      bos_token: input.bosToken,
+      eos_token: input.eosToken,
+      pad_token: input.padToken,
     };
-    for (const [key, value] of Object.entries(variables)) env.set(key, value);
-    try {
-      return interpret(program, env);
-    } catch (cause) {
-      throw new DataError("TEMPLATE_FAILED", `chat template ${name}: ${(cause as Error).message}`, {
-        received: `roles ${input.messages.map(roleOf).join(", ")}`,
-        fix: "change the conversation to what the template accepts, or use another template",
-        cause,
-      });
-    }
+    const values = Object.entries(given).flatMap(([key, value]): [string, Value][] =>
+      value === undefined ? [] : [[key, valueOf(value, size)]],
+    );
+    const budget = new Budget(limitsFor(size.length, limits));
+    const variables = globals(budget, (format) => strftime(input.now, format));
+    for (const [key, value] of values) variables.set(key, value);
+    return guarded(name, () => interpret(program, variables, budget, marks), input);
   }
 
   function marksFail(because: string): never {
@@ -157,11 +109,11 @@ export function compileTemplate(source: string, name: string): ChatTemplate {
   return {
     source,
     name,
-    hasGenerationTags,
+    hasGenerationTags: program.hasGeneration,
     render: (input) => run(input, ["", ""]),
     renderWithSpans: (input) => {
       const unmarked = run(input, ["", ""]);
-      const [start, end] = unusedMarks(unmarked + text);
+      const [start, end] = unusedMarks(unmarked + source);
       const marked = run(input, [start, end]);
       const spans: Span[] = [];
       let open: number | undefined;
@@ -183,4 +135,34 @@ export function compileTemplate(source: string, name: string): ChatTemplate {
       return { text: unmarked, spans };
     },
   };
+}
+
+/** Errors of the engine as ours. */
+function guarded<T>(name: string, work: () => T, input?: RenderInput): T {
+  try {
+    return work();
+  } catch (cause) {
+    // the engine bounds its own depth; this is for callers that were deep in the stack already
+    const overflow = cause instanceof RangeError;
+    const message = `chat template ${name}: ${overflow ? "the template needs more memory or a deeper stack than there is" : (cause as Error).message}`;
+    if (overflow || cause instanceof LimitExceeded) {
+      throw new DataError("TEMPLATE_LIMIT", message, {
+        ...(cause instanceof LimitExceeded ? { expected: `at most ${cause.allowed}` } : {}),
+        fix: "use the model's own template: no honest one comes near the limits",
+        cause,
+      });
+    }
+    if (input === undefined) {
+      throw new DataError("TEMPLATE_INVALID", message, {
+        expected: "a Jinja template",
+        fix: "repair the template's syntax",
+        cause,
+      });
+    }
+    throw new DataError("TEMPLATE_FAILED", message, {
+      received: `roles ${input.messages.map(roleOf).join(", ")}`,
+      fix: "change the conversation to what the template accepts, or use another template",
+      cause,
+    });
+  }
 }

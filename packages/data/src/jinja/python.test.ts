@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { compileTemplate } from "./template.ts";
+import { compileTemplate } from "../chat-template/template.ts";
 
 const render = (source: string, content = "x"): string =>
   compileTemplate(source, "test").render({
