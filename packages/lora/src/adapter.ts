@@ -16,8 +16,16 @@ export interface LoraConfig {
   readonly targetModules: TargetModules;
 }
 
-/** Sizes of the linear layers an adapter may sit on, by module path. */
-export type LinearSizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
+/** A linear layer an adapter may sit on. */
+export interface LinearSize {
+  readonly in: number;
+  readonly out: number;
+  /** how its weight is stored; `in_out` is the Conv1D of GPT-2. Default `out_in` */
+  readonly layout?: "out_in" | "in_out";
+}
+
+/** The linear layers an adapter may sit on, by module path. */
+export type LinearSizes = ReadonlyMap<string, LinearSize>;
 
 export interface LoraAdapter {
   readonly config: LoraConfig;

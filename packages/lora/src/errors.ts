@@ -7,6 +7,9 @@ export type LoraErrorCode =
   | "ADAPTER_UNSUPPORTED" // a feature of PEFT that this version does not implement
   | "ADAPTER_TENSOR_MISSING"
   | "ADAPTER_TENSOR_UNEXPECTED"
-  | "ADAPTER_TENSOR_MISMATCH";
+  | "ADAPTER_TENSOR_MISMATCH"
+  | "ADAPTERS_INCOMPATIBLE" // of two base models
+  | "COMBINATION_INVALID"
+  | "MERGE_UNSUPPORTED"; // a base whose weights cannot take an update
 
 export class LoraError extends TunesmithError<LoraErrorCode> {}

@@ -7,7 +7,7 @@ import type { LoraConfig } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
 
 /** The file's text: sorted keys, indent 2, as PEFT writes it. */
-export function writePeftConfig(config: LoraConfig, targets: readonly string[], baseModel: string): string {
+export function writePeftConfig(config: LoraConfig, targets: readonly string[], baseModel: string | null): string {
   const names = [...new Set(targets.map((path) => path.split(".").at(-1)!))].sort();
   const { targetModules } = config;
   const json: Record<string, unknown> = {

@@ -80,22 +80,29 @@ export async function readPeft(files: Files, folder: string, sizes: LinearSizes)
 
 /** Writes an adapter as PEFT does: f32 tensors under PEFT's names, the tensors first, the config last. */
 export async function writePeft(files: Files, folder: string, adapter: LoraAdapter, baseModel: string): Promise<void> {
-  const tensors = new Map<string, { dtype: "F32"; shape: readonly number[]; data: Uint8Array }>();
+  const shapes = new Map<string, readonly number[]>();
+  const values = new Map<string, Float32Array>();
   for (const [path, { a, b }] of adapter.modules) {
     const names = peftNames(path);
     for (const [name, tensor] of [
       [names.a, a],
       [names.b, b],
     ] as const) {
-      const values = (await tensor.read()) as Float32Array;
-      tensors.set(name, {
-        dtype: "F32",
-        shape: tensor.shape,
-        data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-      });
+      shapes.set(name, tensor.shape);
+      values.set(name, (await tensor.read()) as Float32Array);
     }
   }
+  const { config } = adapter;
+  await writePeftFolder(files, folder, { config, baseModel, targets: [...adapter.modules.keys()], shapes, values });
+}
+
+/** {@link writePeft} for an adapter on the host. */
+export async function writePeftFolder(files: Files, folder: string, adapter: PeftAdapter): Promise<void> {
+  const { config, targets, baseModel, shapes, values } = adapter;
+  const tensors = new Map<string, { dtype: "F32"; shape: readonly number[]; data: Uint8Array }>();
+  for (const [name, { buffer, byteOffset, byteLength }] of values)
+    tensors.set(name, { dtype: "F32", shape: shapes.get(name)!, data: new Uint8Array(buffer, byteOffset, byteLength) });
   await writeSafetensors(files, files.join(folder, "adapter_model.safetensors"), tensors, new Map([["format", "pt"]]));
-  const text = writePeftConfig(adapter.config, [...adapter.modules.keys()], baseModel);
+  const text = writePeftConfig(config, targets, baseModel ?? null);
   await files.writeAtomic(files.join(folder, "adapter_config.json"), [new TextEncoder().encode(text)]);
 }

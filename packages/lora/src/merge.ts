@@ -1,0 +1,77 @@
+// An adapter merged into its base: W + s·B·A, formed in f32 and rounded once to the dtype that is written.
+
+import { f32ToBf16, f32ToF16, toF32 } from "@tunesmith/safetensors";
+import type { TensorSource, TensorToWrite } from "@tunesmith/safetensors";
+import type { LinearSizes } from "./adapter.ts";
+import { type Update, updatesOf } from "./algebra/modules.ts";
+import { LoraError } from "./errors.ts";
+import type { PeftAdapter } from "./peft.ts";
+
+export type MergeDtype = "F32" | "F16" | "BF16";
+const FLOATING: readonly string[] = ["F32", "F16", "BF16"] satisfies MergeDtype[];
+/** Bytes copied at a time. */
+const PIECE = 1 << 24;
+
+/**
+ * The tensors of the merged model, each formed when its turn to be written comes: at most one is in memory.
+ *
+ * @param base - the tensors of the base model, by checkpoint name
+ * @param options.sizes - the base's linear layers
+ * @param options.dtype - of all floating-point tensors; default: each keeps its own
+ * @throws LoraError `MERGE_UNSUPPORTED` where a target's weight is missing or is not F32, F16 or BF16 (4-bit, say)
+ */
+export function mergeAdapter(
+  base: TensorSource,
+  adapter: PeftAdapter,
+  { sizes, dtype }: { sizes: LinearSizes; dtype?: MergeDtype | undefined },
+): Map<string, TensorToWrite> {
+  const updates = new Map([...updatesOf(adapter)].map(([path, update]) => [`${path}.weight`, { path, update }]));
+  for (const name of updates.keys()) {
+    const found = base.tensors.get(name)?.dtype;
+    if (found !== undefined && FLOATING.includes(found)) continue;
+    throw new LoraError("MERGE_UNSUPPORTED", `merge: the base's ${name} is ${found ?? "missing"}`, {
+      received: found ?? "no such tensor",
+      expected: FLOATING.join(", "),
+      fix: "merge into the original 16-bit model folder, which the adapter fits as well",
+    });
+  }
+  const merged = new Map<string, TensorToWrite>();
+  for (const [name, { dtype: own, shape, start, end }] of base.tensors) {
+    const to = dtype !== undefined && FLOATING.includes(own) ? dtype : own;
+    const change = updates.get(name);
+    const form = async function* (): AsyncGenerator<Uint8Array> {
+      if (change || to !== own) {
+        const values = toF32(await base.read(name), own);
+        if (change) addUpdate(values, change.update, sizes.get(change.path)!.layout ?? "out_in");
+        yield rounded(values, to as MergeDtype);
+        return;
+      }
+      for (let at = 0; at < end - start; at += PIECE)
+        yield await base.readRange(name, at, Math.min(PIECE, end - start - at));
+    };
+    merged.set(name, { dtype: to, shape, data: form });
+  }
+  return merged;
+}
+
+/** Adds s·B·A to a weight in place, each sum in f32. */
+function addUpdate(weight: Float32Array, { a, b, scale }: Update, layout: "out_in" | "in_out"): void {
+  const [outs, ins, rank] = [b.rows, a.cols, a.rows];
+  const row = new Float64Array(ins);
+  for (let o = 0; o < outs; o++) {
+    row.fill(0);
+    for (let k = 0; k < rank; k++) {
+      const factor = scale * b.data[o * rank + k]!;
+      for (let i = 0; i < ins; i++) row[i]! += factor * a.data[k * ins + i]!;
+    }
+    for (let i = 0; i < ins; i++) {
+      const at = layout === "out_in" ? o * ins + i : i * outs + o;
+      weight[at] = weight[at]! + Math.fround(row[i]!);
+    }
+  }
+}
+
+function rounded(values: Float32Array, dtype: MergeDtype): Uint8Array {
+  const out = dtype === "F32" ? values : dtype === "F16" ? f32ToF16(values) : f32ToBf16(values);
+  return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
+}
