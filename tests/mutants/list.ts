@@ -11,6 +11,34 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "TIES averages entries that disagree",
+    file: "packages/lora/src/algebra/combine.ts",
+    find: "agree.filter(Boolean).length",
+    replace: "agree.length",
+    tests: ["packages/lora/src/algebra"],
+  },
+  {
+    name: "DARE does not rescale",
+    file: "packages/lora/src/algebra/combine.ts",
+    find: "value / density",
+    replace: "value",
+    tests: ["packages/lora/src/algebra"],
+  },
+  {
+    name: "a Conv1D weight takes the update untransposed",
+    file: "packages/lora/src/merge.ts",
+    find: "i * outs + o",
+    replace: "o * ins + i",
+    tests: ["packages/lora/src/merge.test.ts"],
+  },
+  {
+    name: "merging forgets the scale",
+    file: "packages/lora/src/merge.ts",
+    find: "const factor = scale * ",
+    replace: "const factor = ",
+    tests: ["packages/lora/src/merge.test.ts"],
+  },
+  {
     name: "norms ignore eps",
     file: "packages/tensor/src/kernels/norm.ts",
     find: "/ f32(p.dim) + p.eps)",

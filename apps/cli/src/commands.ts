@@ -112,6 +112,31 @@ export const COMMANDS = {
     flags: [],
     load: () => import("./commands/check.ts"),
   }),
+  merge: command({
+    summary: "a model folder with the adapter in its weights, formed in f32 and rounded once",
+    usage: ["--model DIR --adapter DIR --out DIR [--dtype f32|f16|bf16]"],
+    flags: ["model", "adapter", "out", "dtype"],
+    required: [["model"], ["adapter"], ["out"]],
+    load: () => import("./commands/merge.ts"),
+  }),
+  verify: command({
+    summary: "how far a merged model's logits are from those of base and adapter",
+    usage: ["--model DIR --adapter DIR --merged DIR [--prompts N] [--seed S]"],
+    flags: ["model", "adapter", "merged", "prompts", "seed"],
+    required: [["model"], ["adapter"], ["merged"]],
+    load: () => import("./commands/verify.ts"),
+  }),
+  adapter: command({
+    summary: "compares, combines and resizes adapters; needs no device",
+    usage: [
+      "diff DIR DIR",
+      "merge DIR... --out DIR [--weights W,W...] [--type T] [--rank N] [--density D] [--seed S]",
+      "resize DIR --rank N --out DIR",
+    ],
+    positionals: { label: "diff, merge or resize, and adapter folders", min: 1, max: Infinity },
+    flags: ["out", "weights", "type", "rank", "density", "seed"],
+    load: () => import("./commands/adapter.ts"),
+  }),
   demo: command({
     summary: "the README's main job: fine-tunes an embedded tiny model and shows what it learned",
     usage: ["[--seed S] [--shuffled]"],
@@ -129,7 +154,7 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
-export const LATER_COMMANDS: readonly string[] = ["chat", "plan", "quantize", "merge", "verify"];
+export const LATER_COMMANDS: readonly string[] = ["chat", "plan", "quantize"];
 
 /** Flags of the contract that a command of this version does not have. */
 export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };

@@ -52,17 +52,17 @@ function model(files: Files, prepare?: (cwd: string) => void): Case {
   return { argv: ["check", "model"], files: { ...MODEL, ...files }, ...(prepare ? { prepare } : {}) };
 }
 function adapter(config: object, tensors: object): Case {
+  return { argv: ["check", "a"], files: adapterFiles("a", config, tensors) };
+}
+function adapterFiles(at: string, config: object, tensors: object): Files {
   const peft = { peft_type: "LORA", r: 2, lora_alpha: 4, target_modules: ["q_proj"], ...config };
   const bytes = Math.max(
     0,
     ...Object.values(tensors as Record<string, { data_offsets: [number, number] }>).map((t) => t.data_offsets[1]),
   );
   return {
-    argv: ["check", "a"],
-    files: {
-      "a/adapter_config.json": JSON.stringify(peft),
-      "a/adapter_model.safetensors": safetensorsBytes(tensors, bytes),
-    },
+    [`${at}/adapter_config.json`]: JSON.stringify(peft),
+    [`${at}/adapter_model.safetensors`]: safetensorsBytes(tensors, bytes),
   };
 }
 function prompt(row: object): Case {
@@ -219,6 +219,30 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     { [A]: f32Entry([2, 4]), [B]: f32Entry([4, 2], 32), extra: f32Entry([1], 64) },
   ),
   ADAPTER_TENSOR_MISMATCH: adapter({ r: 3 }, { [A]: f32Entry([2, 4]), [B]: f32Entry([4, 2], 32) }),
+  ADAPTERS_INCOMPATIBLE: {
+    argv: ["adapter", "diff", "a", "b"],
+    files: {
+      ...adapterFiles("a", {}, { [A]: f32Entry([2, 4]), [B]: f32Entry([4, 2], 32) }),
+      ...adapterFiles("b", {}, { [A]: f32Entry([2, 4]), [B]: f32Entry([5, 2], 32) }),
+    },
+  },
+  COMBINATION_INVALID: {
+    files: adapterFiles("a", {}, { [A]: f32Entry([2, 4]), [B]: f32Entry([4, 2], 32) }),
+    argv: ["adapter", "merge", "a", "--type", "ties", "--out", "c"],
+  },
+  MERGE_UNSUPPORTED: {
+    argv: ["merge", "--model", "model", "--adapter", "a", "--out", "merged"],
+    files: {
+      ...MODEL,
+      "model/model.safetensors": safetensorsBytes({}),
+      ...Object.fromEntries(
+        ["adapter_config.json", "adapter_model.safetensors"].map((name) => [
+          `a/${name}`,
+          readFileSync(new URL(`../../../fixtures/goldens/lora/llama_qkvo/adapter/${name}`, import.meta.url)),
+        ]),
+      ),
+    },
+  },
   // sft
   NON_FINITE: {
     argv: ["train", "run.yaml", "--set", "train.learning_rate=1e38", "--set", "output=out/run"],

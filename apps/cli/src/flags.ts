@@ -66,8 +66,24 @@ export const FLAGS = {
     type: "integer",
     value: "S",
     min: 0,
-    help: "seed of the sampling (default 0) or of the demo's data (default 1)",
+    help: "seed of the sampling, of random prompts or of DARE (default 0), or of the demo's data (default 1)",
   },
+
+  merged: { type: "string", value: "DIR", help: "model folder that `merge` wrote" },
+  prompts: { type: "integer", value: "N", min: 1, help: "prompts of random tokens to compare on; default 16" },
+  dtype: {
+    type: "string",
+    value: "T",
+    help: "dtype of the weights written: f32, f16 or bf16; default: each as stored",
+  },
+  weights: { type: "string", value: "W,W...", help: "one weight per adapter, may be negative; default 1 each" },
+  type: {
+    type: "string",
+    value: "T",
+    help: "cat (exact; default) | svd | linear | magnitude_prune | ties | dare_linear | dare_ties, as in PEFT",
+  },
+  rank: { type: "integer", value: "N", min: 1, help: "rank of the new adapter" },
+  density: { type: "number", value: "D", above: 0, max: 1, help: "share of entries that thinning types keep" },
 
   shuffled: { type: "boolean", help: "control: train on answers shuffled among the prompts" },
 

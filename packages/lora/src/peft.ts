@@ -5,7 +5,7 @@ import type { Files } from "@tunesmith/core";
 import { nearest } from "@tunesmith/core";
 import { openSafetensors, toF32, writeSafetensors } from "@tunesmith/safetensors";
 import { loraShapes, peftNames } from "./adapter.ts";
-import type { LinearSizes, LoraAdapter, LoraConfig } from "./adapter.ts";
+import type { LinearSize, LinearSizes, LoraAdapter, LoraConfig } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
 import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { resolveTargets } from "./targets.ts";
@@ -76,6 +76,25 @@ export async function readPeft(files: Files, folder: string, sizes: LinearSizes)
   } finally {
     await tensors.close();
   }
+}
+
+/**
+ * Reads a PEFT folder by itself, taking the layers from its tensors: for what needs no model.
+ * @throws as {@link readPeft}
+ */
+export async function readPeftAlone(files: Files, folder: string): Promise<PeftAdapter> {
+  const tensors = await openSafetensors(files, files.join(folder, "adapter_model.safetensors"));
+  const sizes = new Map<string, LinearSize>();
+  try {
+    for (const [name, { shape }] of tensors.tensors) {
+      const path = /^base_model\.model\.(.*)\.lora_A\.weight$/.exec(name)?.[1];
+      const out = path === undefined ? undefined : tensors.tensors.get(peftNames(path).b)?.shape[0];
+      if (path !== undefined) sizes.set(path, { in: shape[1] ?? 0, out: out ?? 0 });
+    }
+  } finally {
+    await tensors.close();
+  }
+  return readPeft(files, folder, sizes);
 }
 
 /** Writes an adapter as PEFT does: f32 tensors under PEFT's names, the tensors first, the config last. */

@@ -45,6 +45,18 @@ export class Generator {
     return results;
   }
 
+  /** Logits `[vocab]` of the token after each prompt. */
+  async nextLogits(prompts: readonly Int32Array[]): Promise<Float32Array[]> {
+    const logits: Float32Array[] = [];
+    const most = ROWS.at(-1)!;
+    for (let first = 0; first < prompts.length; first += most) {
+      const group = prompts.slice(first, first + most);
+      const cache = this.#cache(group.length, Math.max(...group.map((prompt) => prompt.length)));
+      logits.push(...(await cache.prefill(group)).slice(0, group.length));
+    }
+    return logits;
+  }
+
   dispose(): void {
     for (const cache of this.#caches.values()) cache.dispose();
     this.#caches.clear();

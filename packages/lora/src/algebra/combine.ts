@@ -187,5 +187,9 @@ function checkOptions({ type, density, rank, seed }: CombineOptions, ranks: read
 }
 
 function invalid(received: string, expected: string): LoraError {
-  return new LoraError("COMBINATION_INVALID", `adapters cannot be combined: ${received}`, { received, expected });
+  return new LoraError("COMBINATION_INVALID", `adapters cannot be combined: ${received}`, {
+    received,
+    expected,
+    fix: `give ${expected}`,
+  });
 }

@@ -1,0 +1,100 @@
+// A model folder with the adapter in its weights: what every other program loads without knowing LoRA.
+
+import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { linearPaths, readModelConfig } from "@tunesmith/models";
+import { mergeAdapter, type MergeDtype, readPeft } from "@tunesmith/lora";
+import { nodeFiles } from "@tunesmith/node";
+import { openModel, type SafetensorsModel, type TensorToWrite, writeSafetensors } from "@tunesmith/safetensors";
+import type { Context, Outcome } from "../context.ts";
+import { CliError } from "../errors.ts";
+import type { Options } from "../flags.ts";
+import { checkFree, newFolder } from "../new-folder.ts";
+import { requireFolder } from "../tuned-model.ts";
+
+const DTYPES: Readonly<Record<string, MergeDtype>> = { f32: "F32", f16: "F16", bf16: "BF16" };
+/** What config.json calls them. */
+const TORCH_DTYPES: Readonly<Record<MergeDtype, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+const INDEX = "model.safetensors.index.json";
+/** Weights in other forms, which would contradict the merged ones. */
+const OTHER_WEIGHTS = /\.(safetensors|bin|pth?|gguf|onnx|h5|msgpack)$|\.index\.json$/;
+
+export async function run(
+  _: readonly string[],
+  options: Options<"model" | "adapter" | "out" | "dtype">,
+  context: Context,
+): Promise<Outcome> {
+  const at = (path: string): string => resolve(context.cwd, path);
+  const [model, adapter, out] = [at(options.model!), at(options.adapter!), at(options.out!)];
+  const dtype = dtypeOf(options.dtype);
+  const files = nodeFiles();
+  await requireFolder(files, model, "config.json", "model folder");
+  await requireFolder(files, adapter, "adapter_config.json", "adapter folder");
+  await checkFree(out);
+  const sizes = linearPaths(await readModelConfig(files, model));
+  const peft = await readPeft(files, adapter, sizes);
+  const base = await openModel(files, model);
+  try {
+    const merged = mergeAdapter(base, peft, { sizes, dtype });
+    await newFolder(out, async (folder) => {
+      await writeShards(base, merged, (name, tensors) =>
+        writeSafetensors(files, join(folder, name), tensors, new Map([["format", "pt"]])),
+      );
+      if (base.shards.length > 1) await writeFile(join(folder, INDEX), indexText(base, merged));
+      await copyRest(model, adapter, folder, dtype);
+    });
+    const modules = peft.targets.length;
+    return {
+      document: { out, modules, tensors: merged.size, dtype: options.dtype ?? "as stored" },
+      text: `${modules} modules merged into ${out}; \`tunesmith verify\` measures what rounding changed`,
+    };
+  } finally {
+    await base.close();
+  }
+}
+
+function dtypeOf(name: string | undefined): MergeDtype | undefined {
+  if (name === undefined || Object.hasOwn(DTYPES, name)) return name === undefined ? undefined : DTYPES[name];
+  throw new CliError("FLAG_INVALID", `--dtype takes f32, f16 or bf16, received ${name}`, {
+    received: name,
+    expected: "f32 | f16 | bf16",
+    fix: "correct --dtype, or leave it out to keep the base's",
+  });
+}
+
+/** The same files as the base has, tensor by tensor. */
+async function writeShards(
+  base: SafetensorsModel,
+  merged: ReadonlyMap<string, TensorToWrite>,
+  write: (name: string, tensors: ReadonlyMap<string, TensorToWrite>) => Promise<void>,
+): Promise<void> {
+  for (const shard of base.shards)
+    await write(shard, new Map([...merged].filter(([name]) => base.tensors.get(name)!.file === shard)));
+}
+
+const BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
+
+function indexText(base: SafetensorsModel, merged: ReadonlyMap<string, TensorToWrite>): string {
+  let total = 0;
+  const files: Record<string, string> = {};
+  for (const [name, { dtype, shape }] of merged) {
+    const { file, start, end } = base.tensors.get(name)!;
+    const width = BYTES[dtype];
+    total += width === undefined ? end - start : shape.reduce((n, d) => n * d, width);
+    files[name] = file;
+  }
+  return `${JSON.stringify({ metadata: { total_size: total }, weight_map: files }, null, 2)}\n`;
+}
+
+/** Config, tokenizer and template: the model's, but for the template the adapter was trained with. */
+async function copyRest(model: string, adapter: string, folder: string, dtype: MergeDtype | undefined): Promise<void> {
+  for (const entry of await readdir(model, { withFileTypes: true }))
+    if (!entry.isDirectory() && !OTHER_WEIGHTS.test(entry.name))
+      await copyFile(join(model, entry.name), join(folder, entry.name));
+  const template = "chat_template.jinja";
+  if ((await readdir(adapter)).includes(template)) await copyFile(join(adapter, template), join(folder, template));
+  if (dtype === undefined) return;
+  const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
+  for (const key of ["torch_dtype", "dtype"]) if (key in config) config[key] = TORCH_DTYPES[dtype];
+  await writeFile(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+}
