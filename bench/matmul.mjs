@@ -1,99 +1,126 @@
-// Speed of matrix products on the production device (validation and robustness off), per kernel variant and weight
-// format: medians of interleaved rounds, so that variants of one run can be compared while other jobs use the computer.
-//   pnpm build && node bench/matmul.mjs [PATTERN]      for example: node bench/matmul.mjs "512x512"
-// GFLOP/s by wall clock; in brackets per second of CPU time on a software device, which other load disturbs less.
+// Square products of ours beside those of other WebGPU frameworks and of the kernel that textbooks teach: one process
+// per framework, all open at once, taking turns, the order reversed from round to round, so that what else the computer
+// does hits all alike. All wait in the same way and run with the same flags of Dawn.
+//   npm run build && node bench/matmul.mjs [--peers DIR] [--sizes 512,1024] [--rounds 7]
+// --peers   folder with the peers' scripts and an npm install of their package.json; default .cache/peers-run in the
+//           clone. Without it the textbook alone is the rival.
+// Times of single shapes, formats and kernel variants of ours: bench/matmul/shapes.mjs.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { dawnFlags } from "@tunesmith/node";
+import { driverEnvironment } from "../scripts/setup/driver-env.mjs";
+import { CACHE, ROOT } from "../scripts/setup/paths.mjs";
+import { meaning, normals, product, relativeError, words } from "./matmul/problem.mjs";
 
-import { openDevice } from "@tunesmith/node";
-import { matmul, record, state } from "@tunesmith/tensor";
+const { values: options } = parseArgs({
+  options: {
+    peers: { type: "string", default: join(CACHE, "peers-run") },
+    sizes: { type: "string", default: "512,1024" },
+    rounds: { type: "string", default: "7" },
+  },
+});
+const TURN_MS = 150; // a turn repeats its product for about as long
 
-/** @import { Tensor } from "@tunesmith/tensor" */
-/** @typedef {{ wall: number[], cpu: number[] }} Rates GFLOP/s of each round */
+/** @typedef {{ ask: (message: object) => Promise<any>, end: () => void, rivals: string[], facts: Record<string, string> }} Process */
 
-const ROUNDS = 7;
-/** @type {["nn" | "nt" | "tn", number, number, number][]} layout, M, N, K */
-const SHAPES = [
-  ["nn", 512, 512, 512],
-  ["nt", 512, 512, 512],
-  ["tn", 512, 512, 512],
-  ["nt", 2048, 64, 64],
-  ["nt", 2048, 128, 384],
-  ["nt", 512, 2048, 2048],
-  ["nn", 512, 2048, 2048],
-  ["nt", 2048, 16, 512], // low-rank factor
-  ["nt", 2048, 512, 16],
-  ["tn", 16, 512, 2048], // its gradients
-  ["tn", 512, 16, 2048],
-  ["nt", 1024, 96, 96], // small models
-  ["nt", 1024, 256, 96],
-  ["nt", 1, 2048, 2048], // decoding
-  ["nt", 8, 2048, 2048],
-];
-
-const opened = await openDevice();
-const { software } = opened.facts;
-const devices = [
-  { variant: "as opened", device: opened },
-  // the variant of every GPU whose subgroups are not known; on a software device it shows what its own variant is worth
-  { variant: "portable", device: await openDevice({ facts: { software: false, subgroups: false } }) },
-];
-const pattern = new RegExp(process.argv[2] ?? "");
-console.log(opened.facts.description);
-
-/** @type {readonly ("f32" | "bf16")[]} */
-const FORMATS = ["f32", "bf16"];
-const columns = devices.flatMap((d) => FORMATS.map((format) => ({ ...d, format })));
-const rows = [];
-for (const [layout, m, n, k] of SHAPES) {
-  const name = `${layout} ${m}x${n}x${k}`;
-  if (!pattern.test(name)) continue;
-  const flops = 2 * m * n * k;
-  const repeats = Math.max(1, Math.round((software ? 1e8 : 2e11) / flops)); // one replay is long against its submit
-  const cells = columns.map(({ device, format }) => {
-    if (format !== "f32" && layout === "tn") return undefined; // gradients of weights have no packed operand
-    /** @type {(shape: [number, number], dtype: "f32" | "bf16") => Tensor} */
-    const make = (shape, dtype) => {
-      const size = shape[0] * shape[1];
-      const data = dtype === "f32" ? new Float32Array(size).fill(0.5) : new Uint16Array(size).fill(0x3f00);
-      return state(device, { shape, dtype, category: "weights", label: name, data });
-    };
-    const a = make(layout === "tn" ? [k, m] : [m, k], "f32");
-    const b = make(layout === "nt" ? [n, k] : [k, n], format);
-    const out = make([m, n], "f32");
-    const program = record(device, name, () => {
-      for (let i = 0; i < repeats; i++) matmul({ layout, a, b, out });
-      return {};
-    });
-    /** @type {Rates} */
-    const rates = { wall: [], cpu: [] };
-    return { device, program, tensors: [a, b, out], rates };
+/**
+ * @param {readonly string[]} args
+ * @param {string} cwd
+ * @returns {Promise<Process>}
+ */
+async function start(args, cwd) {
+  const child = spawn(process.execPath, args, {
+    cwd,
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    serialization: "advanced",
+    env: { ...process.env, ...driverEnvironment(), DAWN_FLAGS: dawnFlags().join(" ") },
   });
-  for (let round = 0; round <= ROUNDS; round++)
-    for (const cell of cells) {
-      if (!cell) continue;
-      const cpu = process.cpuUsage();
-      const start = performance.now();
-      cell.program.replay();
-      await cell.device.idle();
-      const seconds = (performance.now() - start) / 1000;
-      const used = process.cpuUsage(cpu);
-      if (round === 0) continue; // compiles
-      cell.rates.wall.push((flops * repeats) / seconds / 1e9);
-      cell.rates.cpu.push((flops * repeats) / ((used.user + used.system) / 1e6) / 1e9);
-    }
-  for (const cell of cells) {
-    cell?.program.dispose();
-    for (const tensor of cell?.tensors ?? []) tensor.dispose();
-  }
-  rows.push({ name, rates: cells.map((cell) => cell?.rates) });
+  const ended = new Promise((_, failed) => {
+    child.once("exit", (code, signal) => failed(new Error(`${args.at(-1)} ended with ${signal ?? code}`)));
+  });
+  ended.catch(() => {}); // at our own end it is killed
+  const answer = () => Promise.race([ended, new Promise((done) => void child.once("message", done))]);
+  const { rivals, facts } = /** @type {any} */ (await answer());
+  return {
+    rivals,
+    facts,
+    end: () => void child.kill(),
+    async ask(message) {
+      const answered = answer();
+      child.send(message);
+      const reply = /** @type {any} */ (await answered);
+      if (reply.error) throw new Error(`${args.at(-1)}: ${reply.error}`);
+      return reply;
+    },
+  };
 }
 
+const peers = resolve(options.peers);
+const hasPeers = existsSync(join(peers, "node_modules"));
+if (!hasPeers) console.error(`${peers} has no installed peers (see --peers): the textbook is the only rival`);
+const script = pathToFileURL(join(ROOT, "bench", "matmul", "peers.mjs")).href;
+const processes = [await start([join(ROOT, "bench", "matmul", "tunesmith.mjs")], ROOT)];
+for (const name of hasPeers ? ["jax-js", "tfjs-webgpu", "onnxruntime-web", "textbook"] : []) {
+  const text = `const { main } = await import(${JSON.stringify(script)}); await main((it) => import(it), "${name}");`;
+  processes.push(await start(["--input-type=module", "--eval", text, name], peers));
+}
+const rivals = processes.flatMap((process) => process.rivals.map((name) => ({ name, ask: process.ask })));
+const adapter = processes[0]?.facts["adapter"] ?? "unknown";
+console.log(`${adapter}, Node ${process.version}`);
+
 /** @param {number[]} values */
-const median = (values) => (values.toSorted((x, y) => x - y)[values.length >> 1] ?? 0).toFixed(1);
-/** @param {Rates | undefined} rates */
-const show = (rates) => {
-  if (!rates) return "–";
-  return software ? `${median(rates.wall)} (${median(rates.cpu)})` : median(rates.wall);
-};
-console.log("GFLOP/s".padEnd(18), columns.map((c) => `${c.variant}, ${c.format}`.padStart(18)).join(""));
-for (const { name, rates } of rows) console.log(name.padEnd(18), rates.map((r) => show(r).padStart(18)).join(""));
-process.exit(0);
+const median = (values) => values.toSorted((x, y) => x - y)[values.length >> 1] ?? Number.NaN;
+const lines = [];
+for (const n of options.sizes.split(",").map(Number)) {
+  const [a, b] = [normals(n * n, 1), normals(n * n, 2)];
+  const wanted = new Map([["f32", product(a, b, n)]]);
+  for (const format of /** @type {const} */ (["f16", "bf16"]))
+    wanted.set(format, product(a, meaning(words(b, format), format), n));
+  /** @type {{ name: string, ask: Process["ask"], format: string, error: number, first: number, times: number, ms: number[], cpu: number[] }[]} */
+  const entries = [];
+  for (const rival of rivals) {
+    const { result, first } = await rival.ask({ rival: rival.name, n, times: 1, read: true });
+    const format = /f16|bf16/.exec(rival.name.split(" ")[1] ?? "")?.[0] ?? "f32";
+    const format16 = rival.name.endsWith("bf16") ? "bf16" : format;
+    const error = relativeError(result, /** @type {Float64Array} */ (wanted.get(format16)));
+    const { ms } = await rival.ask({ rival: rival.name, n, times: 1 });
+    entries.push({ ...rival, format: format16, error, first, times: Math.max(1, Math.round(TURN_MS / ms)), ms: [], cpu: [] });
+  }
+  for (let round = 0; round < Number(options.rounds); round++)
+    for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
+      const { ms, cpu } = await entry.ask({ rival: entry.name, n, times: entry.times });
+      entry.ms.push(ms);
+      entry.cpu.push(cpu);
+    }
+  const theirs = entries.filter(({ name }) => !name.startsWith("tunesmith"));
+  const best = Math.min(...theirs.map(({ ms }) => median(ms)));
+  console.log(`\n${n} × ${n} × ${n}`.padEnd(24), "GFLOP/s  per CPU-s   × best rival   max error   first ms");
+  for (const { name, ms, cpu, error, first } of entries) {
+    const flops = 2 * n ** 3;
+    const row = {
+      size: n,
+      name,
+      gflops: flops / median(ms) / 1e6,
+      gflops_per_cpu_s: flops / median(cpu) / 1e6,
+      times_best_rival: best / median(ms),
+      error,
+      first_ms: first,
+      ms,
+    };
+    lines.push(row);
+    const numbers = [row.gflops.toFixed(1), row.gflops_per_cpu_s.toFixed(1), row.times_best_rival.toFixed(2)];
+    console.log(name.padEnd(22), numbers.map((x) => x.padStart(10)).join(""), error.toExponential(1).padStart(14), first.toFixed(0).padStart(10));
+  }
+}
+for (const { end } of processes) end();
+const header = { adapter, node: process.version, rounds: Number(options.rounds), flags: dawnFlags().join(" ") };
+mkdirSync(join(ROOT, "bench", "results"), { recursive: true });
+const mesa = /Mesa ([\d.]+)/.exec(adapter)?.[1];
+const kind = mesa ? `lavapipe-${mesa}` : adapter.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").slice(0, 40); // prettier-ignore
+writeFileSync(
+  join(ROOT, "bench", "results", `matmul-${kind}.jsonl`),
+  [header, ...lines].map((line) => `${JSON.stringify(line)}\n`).join(""),
+);
