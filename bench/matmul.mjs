@@ -87,7 +87,15 @@ for (const n of options.sizes.split(",").map(Number)) {
     const format16 = rival.name.endsWith("bf16") ? "bf16" : format;
     const error = relativeError(result, /** @type {Float64Array} */ (wanted.get(format16)));
     const { ms } = await rival.ask({ rival: rival.name, n, times: 1 });
-    entries.push({ ...rival, format: format16, error, first, times: Math.max(1, Math.round(TURN_MS / ms)), ms: [], cpu: [] });
+    entries.push({
+      ...rival,
+      format: format16,
+      error,
+      first,
+      times: Math.max(1, Math.round(TURN_MS / ms)),
+      ms: [],
+      cpu: [],
+    });
   }
   for (let round = 0; round < Number(options.rounds); round++)
     for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
@@ -112,7 +120,12 @@ for (const n of options.sizes.split(",").map(Number)) {
     };
     lines.push(row);
     const numbers = [row.gflops.toFixed(1), row.gflops_per_cpu_s.toFixed(1), row.times_best_rival.toFixed(2)];
-    console.log(name.padEnd(22), numbers.map((x) => x.padStart(10)).join(""), error.toExponential(1).padStart(14), first.toFixed(0).padStart(10));
+    console.log(
+      name.padEnd(22),
+      numbers.map((x) => x.padStart(10)).join(""),
+      error.toExponential(1).padStart(14),
+      first.toFixed(0).padStart(10),
+    );
   }
 }
 for (const { end } of processes) end();

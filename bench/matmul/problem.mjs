@@ -59,7 +59,7 @@ export function product(a, b, n) {
   for (let i = 0; i < n; i++)
     for (let k = 0; k < n; k++) {
       const x = a[i * n + k] ?? 0;
-      for (let j = 0; j < n; j++) c[i * n + j] += x * (b[k * n + j] ?? 0);
+      for (let j = 0; j < n; j++) c[i * n + j] = (c[i * n + j] ?? 0) + x * (b[k * n + j] ?? 0);
     }
   return c;
 }

@@ -21,7 +21,9 @@ export function serve(rivals, facts = {}) {
       const key = `${rival} ${n}`;
       let ready = prepared.get(key);
       const start = performance.now();
-      if (!ready) prepared.set(key, (ready = await rivals[rival].prepare(n, normals(n * n, 1), normals(n * n, 2))));
+      ready ??= await rivals[rival]?.prepare(n, normals(n * n, 1), normals(n * n, 2));
+      if (!ready) throw new Error(`no rival is called ${rival}`);
+      prepared.set(key, ready);
       const begun = performance.now();
       const cpu = process.cpuUsage();
       await ready.run(times);

@@ -7,6 +7,7 @@ import { TensorError } from "./errors.ts";
 import { deviceFacts } from "./facts.ts";
 import { FiniteCheck } from "./finite-check.ts";
 import type { DeviceFacts } from "./facts.ts";
+import { KernelChoices } from "./kernel-choices.ts";
 import { PipelineCache } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Category } from "./storage.ts";
@@ -47,6 +48,8 @@ export class Device {
   readonly options: DeviceOptions;
   readonly pipelines: PipelineCache;
   readonly eager: Eager;
+  /** which variant runs which class of products */
+  readonly kernelChoices: KernelChoices;
   /** memory that all recorded programs share */
   readonly workspace: Workspace;
   /** layout of the parameter block where immediates are missing */
@@ -84,6 +87,7 @@ export class Device {
         });
     this.pipelines = new PipelineCache(gpu, this.facts, this.paramsLayout);
     this.eager = new Eager(this);
+    this.kernelChoices = new KernelChoices(this.facts);
     this.workspace = new Workspace(this);
     this.finite = options.checkFinite ? new FiniteCheck(this) : undefined;
     gpu.addEventListener("uncapturederror", (event) => {

@@ -35,6 +35,9 @@ export type { FourBitShard } from "./four-bit-weight.ts";
 export { weightShards } from "./shards.ts";
 export type { ShardPlan, WeightEncoding } from "./shards.ts";
 
+export type { KernelChoices } from "./kernel-choices.ts";
+export { autotune } from "./kernels/matmul/autotune.ts";
+export type { AutotuneOptions, Tuned } from "./kernels/matmul/autotune.ts";
 export { columnSums, sumSlices } from "./kernels/matmul/column-sums.ts";
 export { matmul } from "./kernels/matmul/matmul.ts";
 export type { MatmulArgs } from "./kernels/matmul/matmul.ts";

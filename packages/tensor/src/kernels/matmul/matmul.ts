@@ -1,7 +1,6 @@
 // Matrix product: checks, the choice of a variant, and one launch per weight shard.
 
 import { ShapeError, TensorError } from "../../errors.ts";
-import type { DeviceFacts } from "../../facts.ts";
 import { launch } from "../../launch.ts";
 import type { Indirect } from "../../launch.ts";
 import { empty, Tensor } from "../../tensor.ts";
@@ -10,7 +9,7 @@ import type { Contiguous } from "./operands.ts";
 import { ACCUMULATE, ADD_BIAS } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
 import { addSlices } from "./slices.ts";
-import { chooseVariant } from "./variants.ts";
+import { betterTransposed, chooseVariant, isSmall } from "./variants.ts";
 
 export interface MatmulArgs {
   /** nn: a [M,K] · b [K,N]; nt: a [M,K] · b [N,K]ᵀ; tn: a [K,M]ᵀ · b [K,N] */
@@ -70,7 +69,7 @@ export function matmul(args: MatmulArgs): void {
             outStart: 0,
             accumulate: args.accumulate === true || i > 0,
           };
-    joined = multiply(out.device.facts, {
+    joined = multiply({
       a: {
         tensor: a,
         contiguous: layout === "tn" ? "own" : "k",
@@ -131,18 +130,18 @@ interface Product {
 }
 
 /** Launches one product; says whether `plus` joined it. */
-function multiply(facts: DeviceFacts, product: Product): boolean {
+function multiply(product: Product): boolean {
   const { a, b, depth, plus, out, outStart, outStride, bias, scale } = product;
-  const variant = chooseVariant(facts, {
-    rows: a.own,
-    cols: b.own,
-    depth,
-    canTranspose: b.format === "f32" && !plus, // the left operand always is f32
-  });
-  const { transposed, tile, slices, chunk } = variant;
+  const canTranspose = b.format === "f32" && !plus; // the left operand always is f32
+  const transposed = canTranspose && betterTransposed({ rows: a.own, cols: b.own, depth });
   const [left, right] = transposed ? [b, a] : [a, b];
+  const sizes = { rows: left.own, cols: right.own, depth };
+  const { format } = right;
+  const classOf = { left: left.contiguous, right: right.contiguous, format, ...sizes };
+  const { kernel, tile, across, slices, chunk } = chooseVariant(out.device, classOf);
+  const small = isSmall(sizes);
   const rank = plus?.a.shape[1] ?? 0;
-  const joined = plus !== undefined && !variant.small && fours(rank, plus.layout === "nt" ? 0 : b.own);
+  const joined = plus !== undefined && !small && fours(rank, plus.layout === "nt" ? 0 : b.own);
 
   const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
   const target =
@@ -158,13 +157,14 @@ function multiply(facts: DeviceFacts, product: Product): boolean {
   const spec: MatmulSpec = {
     left: left.contiguous,
     right: right.contiguous,
-    format: right.format,
-    ...(variant.small && !alike ? { leftFours: false, rightFours: false, outFours: false } : even),
+    format,
+    ...(small && !alike ? { leftFours: false, rightFours: false, outFours: false } : even),
     transposed,
     joined: joined ? (plus.layout === "nt" ? "k" : "own") : "no",
     tile,
+    across,
   };
-  launch(variant.kernel, {
+  launch(kernel, {
     spec,
     params: {
       rows: left.own,

@@ -52,6 +52,8 @@ export interface MatmulSpec extends Spec {
   readonly joined: "no" | Contiguous;
   /** rows per workgroup */
   readonly tile: number;
+  /** runs of four columns per lane, where the kernel lets one choose */
+  readonly across: number;
 }
 
 type BySpec = (spec: Spec) => Element;

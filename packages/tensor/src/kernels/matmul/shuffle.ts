@@ -1,5 +1,5 @@
 // Matmul for software devices (lavapipe), where a load costs as much as forty multiplications, and shared memory and
-// barriers cost more still. One workgroup is one subgroup; each lane owns four columns of all rows of the tile. Per
+// barriers cost more still. One workgroup is one subgroup; each lane owns four columns, or twice four, of all rows of the tile. Per
 // four k, the lanes load distinct pieces of the left operand and hand them round by subgroupShuffle, which is one
 // permutation instruction. The classic tile in shared memory reaches a sixth of its speed there.
 
@@ -12,18 +12,18 @@ import type { MatmulKernel, MatmulSpec } from "./shared.ts";
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
 /** Columns per workgroup. */
-export function shuffleTileCols(facts: DeviceFacts): number {
-  return 4 * facts.subgroupMinSize;
+export function shuffleTileCols(facts: DeviceFacts, across: number): number {
+  return 4 * across * facts.subgroupMinSize;
 }
 
 function source(spec: MatmulSpec, facts: DeviceFacts): string {
   const lanes = facts.subgroupMinSize;
+  const { across } = spec;
   const rows = range(spec.tile);
   const quads = range(spec.tile / 4);
+  const fours = range(across);
   const loads = range(Math.ceil(spec.tile / lanes));
   const held = (r: number): string => `subgroupShuffle(a${Math.floor(r / lanes)}, ${r % lanes}u)`;
-  const product = (r: number, v: readonly string[]): string =>
-    `c${r} += ${v.map((x, i) => `${x} * b.k${i}`).join(" + ")};`;
 
   /** Adds left · right over [first, end) to the sums. */
   const multiply = (two: "" | "2", contiguous: Contiguous, first: string, end: string): string => {
@@ -32,6 +32,8 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
       contiguous === "k"
         ? `left${two}_run(row0 + ${i * lanes}u + lane, k, ${end})`
         : `select(vec4f(0.0), left${two}_run(row0 + ${i * lanes}u + (lane & ~3u), min(my_k, ${end} - 1u), ${end}), my_k < ${end})`;
+    const product = (r: number, of: readonly string[]): string =>
+      fours.map((v) => `c${r}_${v} += ${of.map((x, i) => `${x} * b${v}.k${i}`).join(" + ")};`).join(" ");
     const products =
       contiguous === "k"
         ? rows.map((r) => `{ let v = ${held(r)}; ${product(r, ["v.x", "v.y", "v.z", "v.w"])} }`)
@@ -49,28 +51,32 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
     return `for (var k = ${first}; k < ${end}; k += 4u) {
         ${contiguous === "k" ? "" : "let my_k = k + (lane & 3u);"}
         ${loads.map((i) => `let a${i} = ${load(i)};`).join("\n        ")}
-        let b = right${two}_block(col, k, ${end});
+        ${fours.map((v) => `let b${v} = right${two}_block(col + ${4 * v}u, k, ${end});`).join("\n        ")}
         ${products.join("\n        ")}
       }`;
   };
+  const sums = quads.flatMap((q) => fours.map((v) => range(4).map((j) => `c${4 * q + j}_${v}`)));
   return `
     ${operands(spec)}
     ${storeBlock(spec)}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) workgroup_id: vec3u, @builtin(num_workgroups) num_workgroups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
       ${GROUP_INDEX}
-      ${tileOfGroup(spec.tile, shuffleTileCols(facts))}
-      let col = col0 + lane * 4u;
-      ${rows.map((r) => `var c${r} = vec4f(0.0);`).join(" ")}
+      ${tileOfGroup(spec.tile, shuffleTileCols(facts, across))}
+      let col = col0 + lane * ${4 * across}u;
+      ${sums
+        .flat()
+        .map((c) => `var ${c} = vec4f(0.0);`)
+        .join(" ")}
       ${multiply("", spec.left, "k_first", "k_end")}
       ${spec.joined === "no" ? "" : `if (slice == 0u) { ${multiply("2", "k", "0u", "p.rank")} }`}
       // one copy of the store, through which the sums move up: unrolled it would be most of the compile time
-      let row_end = min(row0 + ${spec.tile}u, p.rows);
-      for (var row = row0; row < row_end; row += 4u) {
-        store_block(slice, row, col, c0, c1, c2, c3);
-        ${rows
-          .slice(0, -4)
-          .map((r) => `c${r} = c${r + 4};`)
+      let blocks = (min(row0 + ${spec.tile}u, p.rows) - row0 + 3u) / 4u * ${across}u;
+      for (var i = 0u; i < blocks; i++) {
+        store_block(slice, row0 + 4u * (i / ${across}u), col + 4u * (i % ${across}u), ${sums[0]!.join(", ")});
+        ${sums
+          .slice(0, -1)
+          .map((block, i) => block.map((c, j) => `${c} = ${sums[i + 1]![j]};`).join(" "))
           .join(" ")}
       }
     }`;
@@ -82,6 +88,9 @@ export const matmulShuffle: MatmulKernel = defineKernel({
   params: MATMUL_PARAMS,
   reads: MATMUL_READS,
   updates: MATMUL_UPDATES,
-  workgroups: (params, spec, facts) => tileCount(params, (spec as MatmulSpec).tile, shuffleTileCols(facts)),
+  workgroups: (params, spec, facts) => {
+    const { tile, across } = spec as MatmulSpec;
+    return tileCount(params, tile, shuffleTileCols(facts, across));
+  },
   wgsl: (spec, facts) => source(spec as MatmulSpec, facts),
 });

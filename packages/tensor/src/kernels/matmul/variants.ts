@@ -1,23 +1,49 @@
-// Which kernel runs a product, with which tile, and in how many slices of the depth: a function of sizes and device
-// facts alone, so that the same product is summed in the same order every time.
+// Which kernel runs a product, with which tile, and in how many slices of the depth: a function of sizes, device facts
+// and the device's table of choices alone, so that the same product is summed in the same order every time.
 
+import type { Device } from "../../device.ts";
 import type { DeviceFacts } from "../../facts.ts";
+import type { WeightFormat } from "../../weight.ts";
 import { fixedSubgroup } from "../lanes.ts";
+import type { Contiguous } from "./operands.ts";
 import type { MatmulKernel } from "./shared.ts";
 import { matmulShuffle, shuffleTileCols } from "./shuffle.ts";
 import { matmulTile, tileCols } from "./tile.ts";
 
-interface Variant {
+/** A product as kernels see it: left [rows, depth] · right [depth, cols]; left is f32. */
+export interface ProductClass {
+  readonly left: Contiguous;
+  readonly right: Contiguous;
+  readonly format: WeightFormat;
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+}
+
+/** One way to run a product. */
+interface Candidate {
   readonly kernel: MatmulKernel;
-  /** compute outᵀ = bᵀ·aᵀ, so that the few columns become rows */
-  readonly transposed: boolean;
   /** rows per workgroup */
   readonly tile: number;
+  /** runs of four columns per lane */
+  readonly across: number;
+}
+
+/** By name, as tables of choices spell it: family, rows, and runs of four columns per lane. */
+const CANDIDATES: Readonly<Record<string, Candidate>> = {
+  ...Object.fromEntries(
+    ["4x1", "8x1", "16x1", "32x1", "16x2", "32x2"].map((size) => {
+      const [tile, across] = size.split("x").map(Number) as [number, number];
+      return [`shuffle-${size}`, { kernel: matmulShuffle, tile, across }];
+    }),
+  ),
+  ...Object.fromEntries([16, 64, 128].map((tile) => [`tile-${tile}`, { kernel: matmulTile, tile, across: 1 }])),
+};
+
+interface Variant extends Candidate {
   /** the depth runs in `slices` ranges of `chunk` */
   readonly slices: number;
   readonly chunk: number;
-  /** not worth a pipeline of its own */
-  readonly small: boolean;
 }
 
 // Multiplications below which no variant differs by more than a launch costs: these products all take the same ones,
@@ -30,44 +56,82 @@ const WORTH_SLICING = 2 ** 19;
 const SHORTEST_SLICE = 128;
 const SLICE_STEP = 32; // depth that every variant handles in whole steps
 
-/** Chooses for out [rows, cols] = a [rows, depth] · b [depth, cols]. `canTranspose`: b may be the left operand. */
-export function chooseVariant(
-  facts: DeviceFacts,
-  product: { rows: number; cols: number; depth: number; canTranspose: boolean },
-): Variant {
-  const { depth } = product;
-  const work = product.rows * product.cols * depth;
-  const small = work < (product.rows <= 4 ? SMALL_FEW_ROWS : SMALL);
-  const transposed = product.canTranspose && !small && product.cols <= 16 && product.rows > product.cols;
-  const [rows, cols] = transposed ? [product.cols, product.rows] : [product.rows, product.cols];
+/** True for products not worth a pipeline, or a choice, of their own. */
+export function isSmall(product: { rows: number; cols: number; depth: number }): boolean {
+  return product.rows * product.cols * product.depth < (product.rows <= 4 ? SMALL_FEW_ROWS : SMALL);
+}
 
-  const shuffle = fixedSubgroup(facts);
-  const tile = shuffle ? shuffleTile(rows, work, small) : sharedTile(rows, cols, small);
-  const tiles = Math.ceil(rows / tile) * Math.ceil(cols / (shuffle ? shuffleTileCols(facts) : tileCols(tile)));
-  const wanted = work < WORTH_SLICING ? 1 : Math.ceil((facts.software ? 8 : 128) / tiles);
+/** True where outᵀ = rightᵀ·leftᵀ is the better product, because its few columns become rows. */
+export function betterTransposed(product: { rows: number; cols: number; depth: number }): boolean {
+  return !isSmall(product) && product.cols <= 16 && product.rows > product.cols;
+}
+
+/** Products of one class run the same variant: sizes count by powers of two, up to where they stop to matter. */
+export function classKey(product: ProductClass): string {
+  const size = (n: number): number => Math.min(4096, 2 ** Math.ceil(Math.log2(n)));
+  const layout = `${product.left === "k" ? "n" : "t"}${product.right === "k" ? "t" : "n"}`;
+  return `${layout} ${product.format} ${size(product.rows)}x${size(product.cols)}x${size(product.depth)}`;
+}
+
+/** The variant of a product, and where the device's table has none for its class, the seeded one, which it then keeps. */
+export function chooseVariant(device: Device, product: ProductClass): Variant {
+  const { facts } = device;
+  const small = isSmall(product);
+  const name = small
+    ? seededName(facts, product, small)
+    : device.kernelChoices.decide(classKey(product), product, () => seededName(facts, product, small));
+  return { ...CANDIDATES[name]!, ...slicesOf(facts, product, CANDIDATES[name]!) };
+}
+
+/** The variants worth measuring for a product, the seeded one first. */
+export function candidatesOf(facts: DeviceFacts, product: ProductClass): string[] {
+  const seeded = seededName(facts, product, isSmall(product));
+  const family = seeded.slice(0, seeded.indexOf("-"));
+  const others = Object.keys(CANDIDATES).filter((name) => {
+    const { tile } = CANDIDATES[name]!;
+    return name.startsWith(family) && name !== seeded && (product.rows > 16 ? tile > 8 : tile <= 16);
+  });
+  return [seeded, ...others];
+}
+
+/** True if `name` is a variant that this device can run. */
+export function canRun(facts: DeviceFacts, name: string): boolean {
+  const candidate = CANDIDATES[name];
+  return candidate !== undefined && (candidate.kernel !== matmulShuffle || fixedSubgroup(facts));
+}
+
+/** The table that is shipped: of software devices measured (docs/log.md), of others assumed until `autotune` measures. */
+function seededName(facts: DeviceFacts, product: ProductClass, small: boolean): string {
+  const { rows, cols } = product;
+  if (!fixedSubgroup(facts)) {
+    if (small) return "tile-64";
+    if (rows <= 16) return "tile-16";
+    // the large tile pays once there are enough of them to fill a large GPU
+    return Math.ceil(rows / 128) * Math.ceil(cols / 128) >= 256 ? "tile-128" : "tile-64";
+  }
+  if (small) return "shuffle-16x1";
+  if (rows <= 8) return rows <= 4 ? "shuffle-4x1" : "shuffle-8x1";
+  // more rows and columns per load are faster, as long as they are there, and compile a little longer
+  const large = rows * cols * product.depth >= 2 ** 22;
+  const wide = slowShuffles(facts) && (cols >= 256 || (cols >= 128 && cols % 64 === 0));
+  if (!large || rows < 64) return large && wide && rows <= 16 ? "shuffle-16x2" : "shuffle-16x1";
+  return wide ? "shuffle-32x2" : "shuffle-32x1";
+}
+
+/** Mesa's software driver from 25.1 on: a shuffle costs three times as much as before, registers spill less. */
+function slowShuffles(facts: DeviceFacts): boolean {
+  const [, major, minor] = /Mesa (\d+)\.(\d+)/.exec(facts.description) ?? [];
+  return Number(major) * 100 + Number(minor) >= 2501;
+}
+
+function slicesOf(facts: DeviceFacts, product: ProductClass, candidate: Candidate): { slices: number; chunk: number } {
+  const { rows, cols, depth } = product;
+  const { kernel, tile, across } = candidate;
+  const perTile = kernel === matmulShuffle ? shuffleTileCols(facts, across) : tileCols(tile);
+  const tiles = Math.ceil(rows / tile) * Math.ceil(cols / perTile);
+  const wanted = rows * cols * depth < WORTH_SLICING ? 1 : Math.ceil((facts.software ? 8 : 128) / tiles);
   const most = Math.min(Math.floor(depth / SHORTEST_SLICE), Math.floor(facts.maxBindingBytes / (4 * rows * cols)), 64);
   const slices = Math.max(1, Math.min(wanted, most));
   const chunk = Math.max(1, Math.ceil(depth / slices / SLICE_STEP)) * SLICE_STEP;
-  return {
-    kernel: shuffle ? matmulShuffle : matmulTile,
-    transposed,
-    tile,
-    slices: Math.max(1, Math.ceil(depth / chunk)),
-    chunk,
-    small,
-  };
-}
-
-/** More rows per load are faster, as long as they are there, and compile a little longer. */
-function shuffleTile(rows: number, work: number, small: boolean): number {
-  if (small) return 16;
-  if (rows <= 8) return rows <= 4 ? 4 : 8;
-  return rows >= 64 && work >= 2 ** 22 ? 32 : 16;
-}
-
-function sharedTile(rows: number, cols: number, small: boolean): number {
-  if (small) return 64;
-  if (rows <= 16) return 16;
-  // the large tile pays once there are enough of them to fill a large GPU
-  return Math.ceil(rows / 128) * Math.ceil(cols / 128) >= 256 ? 128 : 64;
+  return { slices: Math.max(1, Math.ceil(depth / chunk)), chunk };
 }
