@@ -7,7 +7,7 @@ import type { Device } from "./device.ts";
 import { USAGE } from "./device.ts";
 import { asElements, BYTES_PER_ELEMENT } from "./dtype.ts";
 import type { TensorData } from "./dtype.ts";
-import { ShapeError } from "./errors.ts";
+import { ShapeError, TensorError } from "./errors.ts";
 import type { Launch } from "./launch.ts";
 import { plan } from "./plan.ts";
 import type { Plan, Recording } from "./plan.ts";
@@ -15,12 +15,16 @@ import { SubmitCuts } from "./submit-cuts.ts";
 import type { Tensor } from "./tensor.ts";
 
 const PARAM_SLOT = 256;
+const NO_OUTPUTS: Pending = { read: () => Promise.resolve({}) };
 /** no cut inside a replay */
 const WHOLE: readonly number[] = [];
 
 /** Values of a replay that is on its way. */
 export interface Pending<Name extends string = string> {
-  /** Waits for this replay alone and copies its outputs to the host. Call it once. */
+  /**
+   * Waits for this replay alone and copies its outputs to the host. Call it once, and before `inFlight` further replays
+   * of the program: they overwrite what nobody asked for.
+   */
   read(): Promise<Record<Name, TensorData>>;
 }
 
@@ -34,6 +38,11 @@ interface Step {
   readonly y: number;
   readonly indirect: GPUBuffer | undefined;
   readonly indirectOffset: number;
+}
+
+/** A replay whose outputs are in a staging buffer; undefined once they are gone. */
+interface Unread {
+  staging: GPUBuffer | undefined;
 }
 
 /** The bytes of a tensor. */
@@ -62,7 +71,7 @@ export class Program {
   readonly #cuts: SubmitCuts | undefined;
   #prepared: Prepared | undefined;
   #params: { buffer: GPUBuffer; group: GPUBindGroup } | undefined;
-  #staging: { readonly all: readonly GPUBuffer[]; readonly free: GPUBuffer[] } | undefined;
+  #staging: { readonly all: readonly GPUBuffer[]; readonly free: GPUBuffer[]; readonly unread: Unread[] } | undefined;
 
   constructor(device: Device, label: string, recording: Recording & { readonly inFlight: number }) {
     this.#device = device;
@@ -148,7 +157,10 @@ export class Program {
     }
     device.gpu.queue.submit([encoder.finish()]);
     this.#cuts?.submitted(device.gpu.queue, steps.length);
-    return { read: () => this.#readStaging(staging) };
+    if (!staging) return NO_OUTPUTS;
+    const unread: Unread = { staging };
+    this.#staging!.unread.push(unread);
+    return { read: () => this.#read(unread) };
   }
 
   /** Frees staging and parameters; the shared slots stay with the device. */
@@ -189,18 +201,25 @@ export class Program {
       const all = Array.from({ length: this.inFlight }, () =>
         this.#device.createBuffer(bytes, USAGE.mapRead | USAGE.copyDst, "staging", this.label),
       );
-      this.#staging = { all, free: [...all] };
+      this.#staging = { all, free: [...all], unread: [] };
     }
-    const staging = this.#staging.free.pop();
+    const { free, unread } = this.#staging;
+    const staging = free.pop() ?? unread[0]?.staging;
     if (!staging)
-      throw new BugError(
-        `${this.label}: ${this.inFlight} replays wait to be read, as many as it was recorded for (inFlight)`,
-      );
+      throw new BugError(`${this.label}: ${this.inFlight} replays are being read, as many as it was recorded for`);
+    if (unread[0]?.staging === staging) unread.shift()!.staging = undefined;
     return staging;
   }
 
-  async #readStaging(staging: GPUBuffer | undefined): Promise<Record<string, TensorData>> {
-    if (!staging) return {};
+  async #read(unread: Unread): Promise<Record<string, TensorData>> {
+    const { staging } = unread;
+    if (!staging)
+      throw new TensorError("TENSOR_DISPOSED", `${this.label}: these outputs were read already, or overwritten since`, {
+        expected: `one read, before ${this.inFlight} further replays`,
+        fix: "read each replay once, or record the program with a larger inFlight",
+      });
+    unread.staging = undefined;
+    this.#staging?.unread.splice(this.#staging.unread.indexOf(unread), 1);
     await mapForRead(this.#device, staging, `reading the outputs of ${this.label}`);
     const bytes = staging.getMappedRange();
     const result: Record<string, TensorData> = {};
