@@ -137,6 +137,13 @@ export const COMMANDS = {
     flags: ["out", "weights", "type", "rank", "density", "seed"],
     load: () => import("./commands/adapter.ts"),
   }),
+  data: command({
+    summary: "prepare: tokenizes the rows of a config into data.cache, whole or in parts; needs no device",
+    usage: ["prepare CONFIG.yaml [--set a.b=c ...] [--shard I/N]"],
+    positionals: { label: "prepare CONFIG.yaml", min: 2, max: 2 },
+    flags: ["set", "shard"],
+    load: () => import("./commands/data.ts"),
+  }),
   demo: command({
     summary: "the README's main job: fine-tunes an embedded tiny model and shows what it learned",
     usage: ["[--seed S] [--shuffled]"],

@@ -2,7 +2,7 @@
 // without a test does not pass the type gate. Where a command can bring an error about, the command does; where only a
 // broken machine or a broken invariant can, the error is thrown inside a command, and what is tested is the way out.
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { BugError, InputError, TunesmithError } from "@tunesmith/core";
@@ -21,7 +21,7 @@ type Case =
       readonly argv: readonly string[];
       readonly files: Files;
       readonly exit?: number;
-      readonly prepare?: (cwd: string) => void;
+      readonly prepare?: (cwd: string) => void | Promise<void>;
     }
   /** cannot be brought about from outside */
   | { readonly thrown: TunesmithError; readonly because: string; readonly exit: number };
@@ -65,6 +65,15 @@ function adapterFiles(at: string, config: object, tensors: object): Files {
     [`${at}/adapter_model.safetensors`]: safetensorsBytes(tensors, bytes),
   };
 }
+/** Fills the cache of run.yaml and flips one bit of its rows. */
+async function breakShard(cwd: string): Promise<void> {
+  await runCli(["data", "prepare", "run.yaml"], { cwd });
+  const [key] = readdirSync(join(cwd, "cache")) as [string];
+  const path = join(cwd, "cache", key, "shard-00000.safetensors");
+  const bytes = readFileSync(path);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(path, bytes);
+}
 function prompt(row: object): Case {
   return {
     argv: ["render", "--chat-template", "t.jinja", "--messages", "m.json"],
@@ -100,6 +109,11 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
   GZIP_BOMB: { argv: ["check", "d.csv.gz"], files: { "d.csv.gz": gzipSync(new Uint8Array(2 ** 27)) } },
   CSV_INVALID: { argv: ["check", "d.csv"], files: { "d.csv": "prompt,completion\na\n" } },
   PARQUET_INVALID: { argv: ["check", "d.parquet"], files: { "d.parquet": "PAR1" } },
+  PREPARED_INVALID: {
+    argv: ["inspect", "run.yaml"],
+    files: { ...MODEL, "run.yaml": `${MINIMAL}  cache: cache\n`, "d.jsonl": '{"text":"a"}' },
+    prepare: breakShard,
+  },
   FORMAT_UNKNOWN: data({ question: "?" }),
   FORMAT_UNSUPPORTED: data({ instruction: "do", output: "done" }),
   COLUMN_UNKNOWN: data({ text: "a", extra: 1 }),
@@ -331,7 +345,7 @@ describe.each(Object.entries(CASES) as [ErrorCode, Case][])("%s", (code, tested)
   test("exit code, code, message and fix; no stack; nothing written", async () => {
     const files = "files" in tested ? tested.files : {};
     const cwd = folderWith(files);
-    if ("prepare" in tested) tested.prepare?.(cwd);
+    if ("prepare" in tested) await tested.prepare?.(cwd);
     const before = hashOf(cwd);
 
     const result = await attempt(tested, cwd, ["--json"]);

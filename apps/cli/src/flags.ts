@@ -87,6 +87,12 @@ export const FLAGS = {
 
   shuffled: { type: "boolean", help: "control: train on answers shuffled among the prompts" },
 
+  shard: {
+    type: "string",
+    value: "I/N",
+    help: "do part I of N, counted from 1; the parts may run anywhere, in any order",
+  },
+
   rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },
   html: { type: "string", value: "FILE", help: "also write the samples and the report as one HTML page" },
   batch: { type: "string", value: "FILE.jsonl", help: "render one conversation per line" },

@@ -1,7 +1,15 @@
 // The data of a run as its config describes it: tokenizer, examples, splits, tasks and schedule. CPU only.
 
-import type { Files } from "@tunesmith/core";
-import { checkLosses, countTargets, createSchedule, loadDataset, lossesOf, samplingWeights } from "@tunesmith/data";
+import { BugError, type Files } from "@tunesmith/core";
+import {
+  checkLosses,
+  countTargets,
+  createSchedule,
+  loadDataset,
+  lossesOf,
+  prepareDataset,
+  samplingWeights,
+} from "@tunesmith/data";
 import type {
   ChatTemplates,
   DataEntry,
@@ -10,6 +18,7 @@ import type {
   EntryReport,
   Example,
   Objective,
+  PreparedReport,
   Schedule,
   Task,
   TaskSettings,
@@ -109,6 +118,29 @@ function sampledTasks(
   return tasks.map((task, k) => ({ ...task, samplingWeight: weights[k] }));
 }
 
+/**
+ * Fills `data.cache` with the rows of a config, or with one part of them.
+ * @returns a report per file of data.train, data.eval and data.test
+ */
+export async function prepareRunData(
+  loaded: LoadedConfig,
+  { files, now }: { files: Files; now: Date },
+  part: { readonly index: number; readonly of: number },
+): Promise<PreparedReport[]> {
+  const { config } = loaded;
+  const { data } = config;
+  if (data.cache === null) throw new BugError("no data.cache to prepare rows for");
+  const modelConfig = await readModelConfig(files, config.model);
+  const tokenizer = await loadTokenizer(files, config.model);
+  const { maxLength } = decideLengths(loaded, modelConfig);
+  const reports: PreparedReport[] = [];
+  for (const entries of [data.train, data.eval ?? [], data.test ?? []]) {
+    const options = datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries });
+    reports.push(...(await prepareDataset({ ...options, cache: data.cache }, part)));
+  }
+  return reports;
+}
+
 function datasetOptions(
   { data, model }: ResolvedConfig,
   from: Pick<DatasetOptions, "files" | "now" | "tokenizer" | "maxLength" | "tasks"> & {
@@ -125,6 +157,7 @@ function datasetOptions(
     trainOn: data.train_on,
     overlong: data.overlong,
     onBadRow: data.on_bad_row,
+    cache: data.cache ?? undefined,
     appendEos: data.append_eos,
     vocabSize: modelConfig.vocabSize,
   };

@@ -8,6 +8,7 @@ export type DataErrorCode =
   | "GZIP_BOMB"
   | "CSV_INVALID"
   | "PARQUET_INVALID"
+  | "PREPARED_INVALID"
   | "FORMAT_UNKNOWN"
   | "FORMAT_UNSUPPORTED"
   | "COLUMN_UNKNOWN"

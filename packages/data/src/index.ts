@@ -14,7 +14,8 @@ export {
   type SpanInput,
 } from "./chat-template/assistant-spans.ts";
 export { type ChatTemplate, compileTemplate, type RenderInput, type Span } from "./chat-template/template.ts";
-export { type DataEntry, type Dataset, type DatasetOptions, loadDataset } from "./dataset/dataset.ts";
+export { type DataEntry, type Dataset, type DatasetOptions, loadDataset, prepareDataset } from "./dataset/dataset.ts";
+export type { PreparedReport } from "./dataset/data-file.ts";
 export { type RowCounts, type SkippedRows, type TokenChunk } from "./dataset/chunk.ts";
 export { checkLosses, type EntryReport, type Losses, lossesOf, skippedRows } from "./dataset/report.ts";
 export { checkSplitSources, type Split, splitExamples } from "./dataset/split.ts";
@@ -53,6 +54,8 @@ export {
 } from "./quality/curate.ts";
 export { createSchedule, type Schedule, type ScheduleOptions } from "./mixture/schedule.ts";
 export { type MixtureTask, SAMPLING, type Sampling, samplingWeights, type WeightChange } from "./mixture/weights.ts";
+export type { Manifest, ManifestShard } from "./prepared/prepare.ts";
+export { openPrepared, type PreparedRows } from "./prepared/read-prepared.ts";
 export { expandPaths } from "./readers/paths.ts";
 export { placeDetails, placeText, type RowAt } from "./readers/place.ts";
 export { parseRow, type RawRow } from "./readers/raw-row.ts";

@@ -1,5 +1,6 @@
 // `Tokenizer` on the native Hugging Face library.
 
+import { createHash } from "node:crypto";
 import type { Files } from "@tunesmith/core";
 import { codePointStarts, DataError, type Encoding, readTokenizerFolder, type Tokenizer } from "@tunesmith/data";
 import { type Encoding as NativeEncoding, Tokenizer as Native } from "tokenizers";
@@ -28,8 +29,14 @@ export async function loadTokenizer(files: Files, folder: string): Promise<Token
   native.disableTruncation();
   native.disablePadding();
   const tokenToId = (token: string): number | undefined => native.tokenToId(token) ?? undefined;
+  const specialTokens = special(tokenToId);
   return {
-    special: special(tokenToId),
+    fingerprint: createHash("sha256")
+      .update(tokenizerJson)
+      .update("\0")
+      .update(JSON.stringify(specialTokens))
+      .digest("hex"),
+    special: specialTokens,
     vocabSize: native.getVocabSize(true),
     encode: async (text, { addSpecialTokens }) => convert(text, await native.encode(text, null, { addSpecialTokens })),
     decode: (ids, { skipSpecialTokens }) => native.decode(Array.from(ids), skipSpecialTokens),

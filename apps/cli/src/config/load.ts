@@ -94,6 +94,7 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
     output: absolute(config.output),
     data: {
       ...config.data,
+      cache: config.data.cache === null ? null : absolute(config.data.cache),
       chat_template: template(config.data.chat_template),
       train: config.data.train.map(entry),
       ...(config.data.eval ? { eval: config.data.eval.map(entry) } : {}),

@@ -76,6 +76,12 @@ const dataSchema = z.strictObject({
   max_length: maxLength.default("auto").describe("auto: min(1024, the model's positions)"),
   overlong: overlong.default("error"),
   on_bad_row: onBadRow.default("error").describe("skip: count them, up to gates.max_lost"),
+  cache: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("folder of tokenized rows, relative to the config file: read where they fit, else filled"),
   append_eos: z.boolean().default(true),
   packing: z.union([z.boolean(), z.literal("bins")]).default(true),
   group_by_length: z

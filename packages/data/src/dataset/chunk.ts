@@ -155,6 +155,25 @@ export function rowsIn({ counts }: TokenChunk): number {
   return Object.values(counts.skipped).reduce((sum, { rows }) => sum + rows, counts.rows);
 }
 
+/** Consecutive chunks of one file as one. */
+export function joinChunks(chunks: readonly TokenChunk[]): TokenChunk {
+  const outcomes: Piece[] = [];
+  let counts = NO_ROWS;
+  let before = 0;
+  for (const chunk of chunks) {
+    counts = addCounts(counts, chunk.counts);
+    for (let i = 0; i < chunk.rowOf.length; i++) outcomes.push({ ...pieceAt(chunk, i), row: before + chunk.rowOf[i]! });
+    before += rowsIn(chunk);
+  }
+  const packed = packRows(
+    outcomes.map(({ piece, task }) => ({
+      tokenized: { pieces: [piece], tokens: 0, lostTokens: 0, lost: "nothing" },
+      task,
+    })),
+  );
+  return { ...packed, counts, rowOf: Int32Array.from(outcomes, ({ row }) => row) };
+}
+
 interface Piece {
   readonly piece: TokenizedRow["pieces"][number];
   readonly task: string | undefined;

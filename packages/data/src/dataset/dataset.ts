@@ -3,18 +3,17 @@
 import type { Files } from "@tunesmith/core";
 import { type ChatTemplates, loadChatTemplates } from "../chat-template/load.ts";
 import { DataError } from "../errors.ts";
-import { formatByName } from "../formats/formats.ts";
 import { expandPaths } from "../readers/paths.ts";
-import { readRawRows, type ReadOptions } from "../readers/read-rows.ts";
+import type { ReadOptions } from "../readers/read-rows.ts";
 import type { Example } from "../tokenize/example.ts";
 import type { Overlong } from "../tokenize/fit.ts";
 import type { TrainOn } from "../tokenize/tokenize-row.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { addCounts, examplesOf, NO_ROWS, rowsIn, type TokenChunk } from "./chunk.ts";
+import { addCounts, examplesOf, NO_ROWS, rowsIn } from "./chunk.ts";
+import { chunksOf, prepareOne, type PreparedReport } from "./data-file.ts";
 import type { EntryReport } from "./report.ts";
 import { type EntryTasks, resolveTasks, type Task, type TaskSettings } from "./tasks.ts";
-import { type OnBadRow, tokenizeBatch, type TokenizeBatch } from "./tokenize-batch.ts";
-import { firstRows, tokenizeFile } from "./tokenize-file.ts";
+import type { OnBadRow, TokenizeBatch } from "./tokenize-batch.ts";
 
 /** Files of a dataset that are read alike; what it leaves out comes from {@link DatasetOptions}. */
 export interface DataEntry extends TaskSettings, Pick<ReadOptions, "fileFormat" | "rowsKey" | "sampleBy"> {
@@ -54,6 +53,8 @@ export interface DatasetOptions {
   readonly now: Date;
   /** default `error` */
   readonly onBadRow?: OnBadRow | undefined;
+  /** folder of prepared rows: read where they fit, else filled. The tokenizer needs a fingerprint */
+  readonly cache?: string | undefined;
   /** tokenizes batches elsewhere, several at a time; default: here, one after the other */
   readonly workers?: { readonly tokenize: TokenizeBatch; readonly parallel: number } | undefined;
 }
@@ -75,12 +76,7 @@ export interface Dataset {
  *   example at all
  */
 export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
-  const templates = new Map<string, ChatTemplates | undefined>();
-  const templatesOf = async (spec: string): Promise<ChatTemplates | undefined> => {
-    if (!templates.has(spec))
-      templates.set(spec, await loadChatTemplates(options.files, { folder: options.folder, spec }));
-    return templates.get(spec);
-  };
+  const templatesOf = templateLoader(options);
   const runTemplates = await templatesOf(options.chatTemplate);
   const examples: Example[] = [];
   const reports: EntryReport[] = [];
@@ -95,11 +91,8 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
       const fileTask = entry.name ?? stem(path);
       let ofFile = NO_ROWS;
       let blank = 0;
-      for await (const chunk of chunksOf(path, entry, options, {
-        templates: own,
-        limit: left,
-        onBlank: () => blank++,
-      })) {
+      const file = { path, entry, templates: own, limit: left };
+      for await (const chunk of chunksOf(file, options, (lines) => (blank = lines))) {
         for (const example of examplesOf(chunk, { fileTask, firstRow: row })) {
           examples.push(example);
           tasks.add(example.task);
@@ -130,34 +123,41 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   return { examples, tasks: resolveTasks(entryTasks, options.tasks), reports, templates: runTemplates };
 }
 
-/** A file's rows, tokenized as its entry says. */
-async function* chunksOf(
-  path: string,
-  entry: DataEntry,
-  options: DatasetOptions,
-  { templates, limit, onBlank }: { templates: ChatTemplates | undefined; limit: number; onBlank: () => void },
-): AsyncGenerator<TokenChunk, void, undefined> {
-  const named = formatByName(entry.format ?? "auto");
-  const { fileFormat, rowsKey, sampleBy } = entry;
-  const rows = readRawRows(options.files, path, { fileFormat, rowsKey, sampleBy, onBlank });
-  const job = {
-    folder: options.folder,
-    chatTemplate: entry.chatTemplate ?? options.chatTemplate,
-    trainOn: entry.trainOn ?? options.trainOn,
-    maxLength: entry.maxLength ?? options.maxLength,
-    overlong: entry.overlong ?? options.overlong,
-    onBadRow: entry.onBadRow ?? options.onBadRow ?? "error",
-    appendEos: options.appendEos,
-    vocabSize: options.vocabSize,
-    now: options.now,
+/**
+ * Fills the cache for {@link loadDataset}, or a part of it: several processes, each with its own `part`, fill it together.
+ *
+ * @param part - `index` from 0 of `of` parts; shards are dealt out in turn
+ * @returns one report per file
+ * @throws what loadDataset throws for the rows of this part; shards that were written stay
+ */
+export async function prepareDataset(
+  options: DatasetOptions & { readonly cache: string },
+  part: { readonly index: number; readonly of: number } = { index: 0, of: 1 },
+): Promise<PreparedReport[]> {
+  const templatesOf = templateLoader(options);
+  const reports: PreparedReport[] = [];
+  for (const entry of options.entries) {
+    const templates = await templatesOf(entry.chatTemplate ?? options.chatTemplate);
+    let left = entry.maxRows ?? Infinity;
+    for (const path of await expandPaths(options.files, entry.path)) {
+      // starting with another part at each file, so that many small files are dealt out too
+      const first = reports.length;
+      const wanted = (shard: number): boolean => (first + shard) % part.of === part.index;
+      const report = await prepareOne({ path, entry, templates, limit: left }, options, wanted);
+      left -= report.rows;
+      reports.push(report);
+    }
+  }
+  return reports;
+}
+
+/** Loads each template of a run once. */
+function templateLoader({ files, folder }: DatasetOptions): (spec: string) => Promise<ChatTemplates | undefined> {
+  const templates = new Map<string, ChatTemplates | undefined>();
+  return async (spec) => {
+    if (!templates.has(spec)) templates.set(spec, await loadChatTemplates(files, { folder, spec }));
+    return templates.get(spec);
   };
-  const here: TokenizeBatch = (batch, work) => tokenizeBatch(batch, work, { tokenizer: options.tokenizer, templates });
-  const chunks = tokenizeFile(firstRows(rows, limit), job, {
-    format: named === "auto" ? undefined : named,
-    tokenize: options.workers?.tokenize ?? here,
-    parallel: options.workers?.parallel ?? 1,
-  });
-  for await (const { chunk } of chunks) yield chunk!;
 }
 
 /** File name without folder, extension and `.gz`. */

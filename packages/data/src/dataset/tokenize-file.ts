@@ -51,6 +51,15 @@ function formatOf(batch: readonly RawRow[], { onBadRow }: Pick<BatchJob, "onBadR
   return undefined;
 }
 
+/** A batch by its number. */
+export interface TokenizedBatch {
+  readonly batch: number;
+  /** rows in it, bad ones counted */
+  readonly rows: number;
+  /** undefined where it was not wanted */
+  readonly chunk: TokenChunk | undefined;
+}
+
 /**
  * Chunks of a file, one per batch.
  *
@@ -67,10 +76,10 @@ export async function* tokenizeFile(
     readonly parallel: number;
     readonly wanted?: (batch: number) => boolean;
   },
-): AsyncGenerator<{ readonly batch: number; readonly chunk: TokenChunk | undefined }, void, undefined> {
+): AsyncGenerator<TokenizedBatch, void, undefined> {
   let { format } = options;
   let number = 0;
-  const pending: Promise<{ batch: number; chunk: TokenChunk | undefined }>[] = [];
+  const pending: Promise<TokenizedBatch>[] = [];
   for await (const batch of batchesOf(rows)) {
     format ??= formatOf(batch, job);
     const at = number++;
@@ -79,7 +88,7 @@ export async function* tokenizeFile(
         ? Promise.resolve(undefined)
         : // a batch without one good row comes to the same whatever the format
           options.tokenize(batch, { ...job, format: format ?? "text" });
-    const result = chunk.then((done) => ({ batch: at, chunk: done }));
+    const result = chunk.then((done) => ({ batch: at, rows: batch.length, chunk: done }));
     result.catch(() => {}); // reported in order, when its turn comes
     pending.push(result);
     while (pending.length >= options.parallel) yield await pending.shift()!;

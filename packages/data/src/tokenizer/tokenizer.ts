@@ -24,6 +24,8 @@ export interface SpecialTokens {
 
 /** Text to ids and back. Implementations never pad and never truncate. */
 export interface Tokenizer {
+  /** differs from that of any tokenizer that may encode a text otherwise; prepared rows need it */
+  readonly fingerprint?: string | undefined;
   readonly special: SpecialTokens;
   /** number of tokens including added ones; ids may still be sparse */
   readonly vocabSize: number;

@@ -1,0 +1,72 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { folderWith, runCli } from "../../../../tests/support/cli.ts";
+import { modelFolder } from "../../../../tests/support/model-folder.ts";
+
+const lines = (count: number, text: string): string =>
+  Array.from({ length: count }, (_, i) =>
+    JSON.stringify({ prompt: `${text} ${i}`, completion: "y".repeat(1 + (i % 5)) }),
+  ).join("\n");
+const CONFIG = `model: model
+output: run
+data:
+  cache: prepared
+  train: [{path: rows/*.jsonl}, {path: more.csv}]
+  eval: [{path: e.jsonl}]
+`;
+const folder = (): string =>
+  folderWith({
+    ...modelFolder("model"),
+    "run.yaml": CONFIG,
+    "rows/a.jsonl": lines(5000, "a"), // two shards
+    "rows/b.jsonl": lines(3, "b"),
+    "rows/empty.jsonl": "",
+    "more.csv": 'prompt,completion\n"p, ""q""",yes\n',
+    "e.jsonl": lines(2, "e"),
+  });
+
+test("parts prepare what a run reads, with the same result as without a cache", async () => {
+  const cwd = folder();
+  const inspect = async (...flags: string[]) =>
+    (await runCli(["inspect", "run.yaml", "--rows", "9", "--json", ...flags], { cwd })).document();
+  const without = await inspect("--set", "data.cache=null");
+  const documents = [];
+  for (const part of ["2/2", "1/2"]) {
+    const result = await runCli(["data", "prepare", "run.yaml", "--shard", part, "--json"], { cwd });
+    expect(result.exitCode).toBe(0);
+    documents.push(
+      result.document() as unknown as {
+        complete: boolean;
+        files: { path: string; rows: number; shards: number; written: number }[];
+      },
+    );
+  }
+  expect(documents.map(({ complete }) => complete)).toEqual([false, true]);
+  const names = ["rows/a.jsonl", "rows/b.jsonl", "rows/empty.jsonl", "more.csv", "e.jsonl"];
+  expect(documents[1]!.files.map(({ path, rows, shards }) => [path, rows, shards])).toEqual(
+    names.map((name, i) => [join(cwd, name), [5000, 3, 0, 1, 2][i], [2, 1, 0, 1, 1][i]]),
+  );
+  const written = documents.map(({ files }) => files.reduce((sum, file) => sum + file.written, 0));
+  expect(written[0]! + written[1]!).toBe(5);
+  expect(Math.min(...written)).toBeGreaterThan(0);
+
+  const before = readdirSync(join(cwd, "prepared"), { recursive: true }).length;
+  expect(await inspect()).toEqual(without);
+  expect(readdirSync(join(cwd, "prepared"), { recursive: true })).toHaveLength(before);
+  const again = await runCli(["data", "prepare", "run.yaml"], { cwd });
+  expect(again.stdout).toContain("is complete");
+  expect(again.stdout).toContain("0 of 2 shards written now");
+});
+
+test.each([
+  [["data", "prepare", "run.yaml", "--set", "data.cache=null"], "CONFIG_KEY_MISSING"],
+  [["data", "prepare", "run.yaml", "--shard", "3/2"], "FLAG_INVALID"],
+  [["data", "prepare", "run.yaml", "--shard", "0/2"], "FLAG_INVALID"],
+  [["data", "prepare", "run.yaml", "--shard", "x"], "FLAG_INVALID"],
+  [["data", "prepare"], "FLAG_MISSING"],
+  [["data", "prepair", "run.yaml"], "FLAG_INVALID"],
+])("%j: %s", async (argv, code) => {
+  const result = await runCli([...argv, "--json"], { cwd: folder() });
+  expect([result.exitCode, result.document().error.code]).toEqual([2, code]);
+});
