@@ -14,6 +14,8 @@ export interface LoraConfig {
   readonly useRslora: boolean;
   /** as the user wrote it; saved to adapter_config.json */
   readonly targetModules: TargetModules;
+  /** the layers' weights are stored `[in, out]`; A and B have the same shapes all the same. Saved to adapter_config.json */
+  readonly fanInFanOut?: boolean;
 }
 
 /** A linear layer an adapter may sit on. */

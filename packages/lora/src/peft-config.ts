@@ -15,7 +15,7 @@ export function writePeftConfig(config: LoraConfig, targets: readonly string[], 
     auto_mapping: null,
     base_model_name_or_path: baseModel,
     bias: "none",
-    fan_in_fan_out: false,
+    fan_in_fan_out: config.fanInFanOut ?? false,
     inference_mode: true,
     init_lora_weights: true,
     layers_pattern: null,
@@ -41,14 +41,16 @@ export function writePeftConfig(config: LoraConfig, targets: readonly string[], 
   return `${JSON.stringify(json, null, 2)}\n`;
 }
 
-/** Keys whose value must be "off": otherwise the adapter computes something this version does not. */
+/**
+ * Keys whose value must be "off": otherwise the adapter computes something this version does not. fan_in_fan_out is not
+ * among them: the kind of a layer decides, and PEFT corrects a file that says otherwise.
+ */
 const OFF: readonly string[] = [
   "alpha_pattern",
   "rank_pattern",
   "alora_invocation_tokens",
   "arrow_config",
   "exclude_modules",
-  "fan_in_fan_out",
   "kasa_config",
   "layer_replication",
   "layers_pattern",
@@ -82,6 +84,7 @@ export function readPeftConfig(text: string, path: string): { config: LoraConfig
       alpha: number(json, "lora_alpha", path),
       useRslora: json.get("use_rslora") === true,
       targetModules: targets(json, path),
+      ...(json.get("fan_in_fan_out") === true ? { fanInFanOut: true } : {}),
     },
     baseModel: typeof base === "string" ? base : undefined,
   };

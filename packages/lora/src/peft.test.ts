@@ -95,7 +95,6 @@ describe("readPeftConfig", () => {
     { bias: "all" },
     { modules_to_save: ["lm_head"] },
     { rank_pattern: { q_proj: 8 } },
-    { fan_in_fan_out: true },
     { layers_to_transform: [0] },
   ])("%j would change numbers and is refused by name", (change) => {
     expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));

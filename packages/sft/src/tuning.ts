@@ -36,7 +36,8 @@ export function tuneLora(
   if (!model.device.virtual)
     for (const [name, shape] of shapes)
       store.write(name, "values", options.from?.values.get(name) ?? initialLora(name, shape, options.seed));
-  const adapter = assembleLora(config, targets, (name) => {
+  const fanInFanOut = targets.some((path) => sizes.get(path)!.layout === "in_out");
+  const adapter = assembleLora({ ...config, fanInFanOut }, targets, (name) => {
     const { values, gradients } = store.parameter(name);
     return trainable(values, gradients);
   });
