@@ -37,6 +37,11 @@ export class ConfigReader {
     return value;
   }
 
+  positive(key: string, fallback?: number): number {
+    const value = this.number(key, fallback);
+    return value > 0 ? value : this.invalid(key, String(value), "a number > 0");
+  }
+
   text(key: string, fallback?: string): string {
     const value = this.#get(key, fallback);
     return typeof value === "string" ? value : this.invalid(key, shown(value), "a string");

@@ -76,6 +76,43 @@ describe("parseModelConfig", () => {
     });
   });
 
+  test("what the newer architectures add", () => {
+    const gemma = { ...base, head_dim: 24 };
+    expect(parse({ ...gemma, model_type: "gemma", hidden_act: "gelu" })).toMatchObject({
+      activation: "gelu_tanh",
+      norm: "rms_offset",
+      embeddingScale: 8,
+      tiedHead: true,
+    });
+    expect(parse({ ...gemma, model_type: "gemma2", query_pre_attn_scalar: 16 })).toMatchObject({
+      windows: [4096, undefined],
+      attentionScale: 0.25,
+      attentionSoftCap: 50,
+      logitSoftCap: 30,
+    });
+    expect(parse({ ...gemma, model_type: "gemma2", attn_logit_softcapping: null }).attentionSoftCap).toBeUndefined();
+    const seven = parse({ ...gemma, model_type: "gemma3_text", num_hidden_layers: 7, sliding_window: 5 });
+    expect(seven.windows).toEqual([5, 5, 5, 5, 5, undefined, 5]);
+    expect(seven.ropes.map((rope) => rope!.theta)).toEqual([1e4, 1e4, 1e4, 1e4, 1e4, 1e6, 1e4]);
+    const five = parse({ ...base, model_type: "smollm3", num_hidden_layers: 5, use_sliding_window: true });
+    expect(five.ropes.map((rope) => rope?.theta)).toEqual([2e6, 2e6, 2e6, undefined, 2e6]);
+    expect(parse({ ...base, model_type: "phi3", partial_rotary_factor: 0.75 })).toMatchObject({
+      rotaryDim: 12,
+      windows: [undefined, undefined],
+    });
+    const neox = { ...base, model_type: "gpt_neox", rotary_pct: 0.5, rotary_emb_base: 500 };
+    expect(parse(neox)).toMatchObject({ rotaryDim: 8, parallelResidual: true, activation: "gelu", tiedHead: false });
+    expect(parse(neox).ropes[0]).toEqual({ type: "default", theta: 500 });
+  });
+
+  test("longrope knows its original context; beyond it other frequencies would count", () => {
+    const short = Array.from({ length: 8 }, () => 1);
+    const scaling = { type: "longrope", short_factor: short, long_factor: short };
+    const phi = { ...base, model_type: "phi3", rope_scaling: scaling, original_max_position_embeddings: 32 };
+    expect(parse(phi)).toMatchObject({ maxPositions: 32, positionsAreBounded: true });
+    expect(parse({ ...phi, original_max_position_embeddings: 128 })).toMatchObject({ positionsAreBounded: false });
+  });
+
   test.each([
     [{ model_type: "gemma3", text_config: {} }, /model_type "gemma3" .* takes images/],
     [{ model_type: "mixtral" }, /model_type "mixtral"/],
@@ -83,6 +120,16 @@ describe("parseModelConfig", () => {
     [{ hidden_act: "gelu" }, /hidden_act "gelu"/],
     [{ rope_scaling: { rope_type: "dynamic", factor: 4 } }, /rope_type "dynamic"/],
     [{ quantization_config: { quant_method: "gptq" } }, /quantized/],
+    [{ head_dim: 260 }, /head_dim "260".* up to 256/],
+    [{ num_local_experts: 8 }, /num_local_experts "8"/],
+    [{ logit_scale: 0.0625 }, /logit_scale/],
+    [{ is_encoder_decoder: true }, /is_encoder_decoder/],
+    [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor "0.5"/],
+    [{ model_type: "mistral", sliding_window: 4, layer_types: ["full_attention", "sliding_attention"] }, /layer_types/],
+    [{ model_type: "qwen2", use_sliding_window: true, layer_types: ["linear_attention", "x"] }, /linear_attention/],
+    [{ model_type: "gemma", hidden_act: "relu" }, /hidden_act "relu"/],
+    [{ model_type: "gemma2", use_bidirectional_attention: true }, /use_bidirectional_attention/],
+    [{ model_type: "gemma3_text", attn_logit_softcapping: 50 }, /attn_logit_softcapping "50"/],
     [{ quantization: { bits: 4, group_size: 64 } }, /quantized \(quantization\)/],
   ])("%j is refused by name", (change, message) => {
     expect(() => parse({ ...base, ...change })).toThrow(expect.objectContaining({ code: "ARCHITECTURE_UNSUPPORTED" }));
@@ -98,6 +145,12 @@ describe("parseModelConfig", () => {
     [{ vocab_size: null }, /vocab_size is missing/],
     [{ eos_token_id: "x" }, /eos_token_id/],
     [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, /rope_scaling.low_freq_factor is missing/],
+    [{ rope_scaling: { rope_type: "linear", factor: 0 } }, /rope_scaling.factor is 0/],
+    [{ rope_scaling: { rope_type: "longrope", short_factor: [1, 2] } }, /rope_scaling.short_factor is a list of 2/],
+    [{ model_type: "smollm3", no_rope_layers: [1] }, /no_rope_layers/],
+    [{ model_type: "gemma3_text", layer_types: ["full_attention"] }, /layer_types is a list of 1/],
+    [{ model_type: "gemma2", final_logit_softcapping: 0 }, /final_logit_softcapping is 0/],
+    [{ model_type: "gpt_neox", rotary_pct: 0.2 }, /even number/],
   ])("%j is invalid", (change, message) => {
     expect(() => parse({ ...base, ...change })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
     expect(() => parse({ ...base, ...change })).toThrow(message);

@@ -3,6 +3,7 @@
 
 import { nearest } from "@tunesmith/core";
 import type { JsonValue } from "@tunesmith/core";
+import { MAX_HEAD_DIM } from "@tunesmith/tensor";
 import { architectureOf, ARCHITECTURES } from "./architectures/registry.ts";
 import type { ArchitectureName } from "./architectures/registry.ts";
 import { ConfigReader } from "./config-reader.ts";
@@ -106,7 +107,10 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
       },
     );
   for (const key of FOREIGN) read.off(key);
-  return architecture.parse(read);
+  const config = architecture.parse(read);
+  if (config.headDim > MAX_HEAD_DIM)
+    read.unsupported("head_dim", String(config.headDim), `heads of up to ${MAX_HEAD_DIM} numbers`);
+  return config;
 }
 
 function refuse(type: string, path: string): never {

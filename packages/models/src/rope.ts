@@ -46,13 +46,13 @@ interface RopeOptions {
 /** `rope_parameters`, or `rope_scaling` beside `rope_theta`. */
 export function parseRope(read: ConfigReader, options: RopeOptions): RopeConfig {
   const inner = read.within("rope_parameters") ?? read.within("rope_scaling");
-  const theta = read.number("rope_theta", options.theta);
+  const theta = read.positive("rope_theta", options.theta);
   return inner ? parseRopeParameters(inner, read, { ...options, theta }) : { type: "default", theta };
 }
 
 /** One set of parameters; `outer` is the file around it. */
 export function parseRopeParameters(read: ConfigReader, outer: ConfigReader, options: RopeOptions): RopeConfig {
-  const theta = read.number("rope_theta", options.theta);
+  const theta = read.positive("rope_theta", options.theta);
   const name = read.has("rope_type") ? read.text("rope_type") : read.text("type", "default");
   const type = options.alias?.[name] ?? name;
   // outside the parameters it has priority, as in transformers
@@ -60,19 +60,19 @@ export function parseRopeParameters(read: ConfigReader, outer: ConfigReader, opt
     outer.int("original_max_position_embeddings", undefined, () =>
       read.int("original_max_position_embeddings", options.maxPositions),
     );
-  const scale = (from: number): number => (read.has("factor") ? read.number("factor") : options.maxPositions / from);
+  const scale = (from: number): number => (read.has("factor") ? read.positive("factor") : options.maxPositions / from);
   switch (type) {
     case "default":
       return { type, theta };
     case "linear":
-      return { type, theta, factor: read.number("factor") };
+      return { type, theta, factor: read.positive("factor") };
     case "llama3":
       return {
         type,
         theta,
-        factor: read.number("factor"),
-        lowFreqFactor: read.number("low_freq_factor"),
-        highFreqFactor: read.number("high_freq_factor"),
+        factor: read.positive("factor"),
+        lowFreqFactor: read.positive("low_freq_factor"),
+        highFreqFactor: read.positive("high_freq_factor"),
         originalMaxPositions: original(),
       };
     case "yarn": {
@@ -82,8 +82,8 @@ export function parseRopeParameters(read: ConfigReader, outer: ConfigReader, opt
         type,
         theta,
         factor,
-        betaFast: read.number("beta_fast", 32),
-        betaSlow: read.number("beta_slow", 1),
+        betaFast: read.positive("beta_fast", 32),
+        betaSlow: read.positive("beta_slow", 1),
         truncate: read.flag("truncate", true),
         originalMaxPositions,
         attentionFactor: yarnAttentionFactor(read, factor),

@@ -12,6 +12,8 @@ export interface AttentionOptions {
   readonly window?: number;
   /** multiplies q·k; 1/sqrt(headDim) where absent */
   readonly scale?: number;
+  /** scores become cap · tanh(score / cap) before the softmax (Gemma 2, arXiv:2408.00118) */
+  readonly softCap?: number;
 }
 
 /**
@@ -30,7 +32,7 @@ export function attention(
   v: ArrayLike<number>,
   options: AttentionOptions,
 ): Float64Array {
-  const { heads, kvHeads, headDim, segmentIds, window = Infinity, scale = 1 / Math.sqrt(headDim) } = options;
+  const { heads, kvHeads, headDim, segmentIds, window = Infinity, scale = 1 / Math.sqrt(headDim), softCap } = options;
   const tokens = segmentIds.length;
   if (q.length !== tokens * heads * headDim || k.length !== tokens * kvHeads * headDim || v.length !== k.length) {
     throw new RangeError(`attention: q, k, v have ${q.length}, ${k.length}, ${v.length} values for ${tokens} tokens`);
@@ -46,7 +48,7 @@ export function attention(
       const scores = visible.map((j) => {
         let sum = 0;
         for (let d = 0; d < headDim; d++) sum += q[query + d]! * k[(j * kvHeads + kvHead) * headDim + d]!;
-        return scale * sum;
+        return softCap === undefined ? scale * sum : softCap * Math.tanh((scale * sum) / softCap);
       });
       const weights = softmax(scores, scores.length);
       for (const [at, j] of visible.entries()) {

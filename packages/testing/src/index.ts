@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export { geluTanh, silu, swiglu } from "./activations.ts";
+export { geglu, gelu, geluTanh, silu, swiglu } from "./activations.ts";
 export { adamwStep } from "./adamw.ts";
 export type { AdamwOptions, AdamwState } from "./adamw.ts";
 export { attention } from "./attention.ts";

@@ -8,6 +8,8 @@ import {
   dot,
   embedding,
   finiteDifference,
+  geglu,
+  gelu,
   geluTanh,
   layerNorm,
   matmul,
@@ -133,6 +135,18 @@ describe("activations", () => {
     const expected = [0, 0.8411919906, -0.1588080094, 1.9545976941, -0.0036373921];
     expect(maxAbsError(geluTanh([0, 1, -1, 2, -3]), expected)).toBeLessThan(6e-11);
   });
+  test("gelu at points tabulated to ten digits; the two ways to Φ meet; geglu", () => {
+    const expected = [0, 0.8413447461, -0.1586552539, 1.9544997361, -0.0040496941, -5.9195e-9];
+    expect(maxAbsError(gelu([0, 1, -1, 2, -3, -6]), expected)).toBeLessThan(6e-11);
+    const z = 2.5 * Math.SQRT2;
+    expect(gelu([z - 1e-13])[0]).toBeCloseTo(gelu([z + 1e-13])[0]!, 11);
+    expect(
+      maxAbsError(
+        geglu([1, -1], [2, 3]),
+        geluTanh([1, -1]).map((v, i) => v * (2 + i)),
+      ),
+    ).toBe(0);
+  });
   test("softmax by row, safe from overflow, −Infinity is 0", () => {
     const rows = softmax([0, Math.log(3), 1000, 1000, -Infinity, 5], 2);
     expect(maxAbsError(rows, [0.25, 0.75, 0.5, 0.5, 0, 1])).toBeLessThan(1e-15);
@@ -161,6 +175,12 @@ describe("attention", () => {
     expect(maxAbsError(attention(q, k, v, options), [4, 0, 0, 0, 1, 3, 0, 0])).toBeLessThan(1e-14);
     const doubled = attention(q, k, v, { ...options, scale: 1 });
     expect(maxAbsError(doubled.subarray(4), [0.4, 3.6, 0, 0])).toBeLessThan(1e-14);
+  });
+  test("a cap bends scores before the softmax", () => {
+    const options = { ...one, segmentIds: [0, 0], scale: 1 };
+    // score 1000 under a cap of log(3): weights 3 : 1 against a score of 0
+    const out = attention([0, 1000], [0, 1], [4, 0], { ...options, softCap: Math.log(3) });
+    expect(maxAbsError(out, [4, 1])).toBeLessThan(1e-12);
   });
   test("four query heads on two key heads: pairs of neighbours share", () => {
     const out = attention([0, 0, 0, 0], [1, 1], [5, 7], { heads: 4, kvHeads: 2, headDim: 1, segmentIds: [0] });

@@ -1,56 +1,13 @@
-import { attention as reference, dot, finiteDifference, maxAbsError, seededNormals } from "@tunesmith/testing";
+import { attention as reference, maxAbsError } from "@tunesmith/testing";
 import { record } from "@tunesmith/tensor";
 import type { Device, Kernel, Tensor } from "@tunesmith/tensor";
 import * as tensor from "@tunesmith/tensor";
 import { beforeAll, describe, expect, test } from "vitest";
+import { layout, numbers, run, scaleOf, testAttention } from "../../../../tests/support/attention.ts";
+import type { Case } from "../../../../tests/support/attention.ts";
 import { f32, i32, testDevice, values } from "../../../../tests/support/device.ts";
 import { gradients, trainable } from "../tape.ts";
 import { attention } from "./attention.ts";
-
-interface Case {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  /** lengths of segments in order; negative: that many tokens of padding */
-  readonly lengths: readonly number[];
-  readonly window?: number;
-}
-
-/** The three ways to say which tokens belong together. */
-function layout(lengths: readonly number[]): { ids: number[]; start: number[]; end: number[] } {
-  const [ids, start, end]: number[][] = [[], [], []];
-  for (const [id, length] of lengths.entries()) {
-    const first = ids!.length;
-    for (let i = 0; i < Math.abs(length); i++) {
-      ids!.push(length < 0 ? -1 : id);
-      start!.push(length < 0 ? -1 : first);
-      end!.push(length < 0 ? -1 : first + length);
-    }
-  }
-  return { ids: ids!, start: start!, end: end! };
-}
-
-// not 1/sqrt(headDim): a kernel that ignores its scale must fail
-const scaleOf = (c: Case): number => 1.4 / Math.sqrt(c.headDim);
-
-/** Numbers of one case; `poisoned` has NaN in all rows of padding. */
-function numbers(c: Case): { tokens: number; arrays: Float64Array[]; poisoned: Float64Array[] } {
-  const { ids } = layout(c.lengths);
-  const widths = [c.heads, c.kvHeads, c.kvHeads, c.heads].map((h) => h * c.headDim);
-  const arrays = widths.map((width, n) => seededNormals(ids.length * width, n + 1));
-  const poisoned = arrays.map((a, n) => a.map((x, at) => (ids[Math.floor(at / widths[n]!)] === -1 ? NaN : x)));
-  return { tokens: ids.length, arrays, poisoned };
-}
-
-function run(device: Device, c: Case, [q64, k64, v64]: readonly Float64Array[]): { y: Tensor; leaves: Tensor[] } {
-  const { start, end } = layout(c.lengths);
-  const tokens = start.length;
-  const q = trainable(f32(device, [tokens, c.heads * c.headDim], q64!));
-  const k = trainable(f32(device, [tokens, c.kvHeads * c.headDim], k64!));
-  const v = trainable(f32(device, [tokens, c.kvHeads * c.headDim], v64!));
-  const segments = { start: i32(device, [tokens], start), end: i32(device, [tokens], end) };
-  return { y: attention(q, k, v, { ...c, segments, scale: scaleOf(c) }), leaves: [q, k, v] };
-}
 
 const small: Case[] = [
   { heads: 1, kvHeads: 1, headDim: 1, lengths: [1] },
@@ -60,6 +17,7 @@ const small: Case[] = [
   { heads: 3, kvHeads: 3, headDim: 5, lengths: [11, 1, 6], window: 1 },
   { heads: 4, kvHeads: 2, headDim: 5, lengths: [7, 10], window: 100 },
   { heads: 1, kvHeads: 1, headDim: 8, lengths: [-5] },
+  { heads: 4, kvHeads: 2, headDim: 8, lengths: [-1, 9, 8], window: 6, softCap: 1.1 },
 ];
 // across tiles and blocks (8 or 32 rows); 1, 2 and 4 heads per lane; heads of 1 to 8 pieces, some partly filled
 const large: Case[] = [
@@ -68,28 +26,8 @@ const large: Case[] = [
   { heads: 6, kvHeads: 2, headDim: 32, lengths: [65, 7] },
   { heads: 4, kvHeads: 2, headDim: 64, lengths: [40, 41], window: 9 },
   { heads: 2, kvHeads: 1, headDim: 67, lengths: [20, -3, 20] },
-  { heads: 2, kvHeads: 1, headDim: 256, lengths: [-1, 35, 34] },
+  { heads: 4, kvHeads: 2, headDim: 24, lengths: [-2, 41, 30], window: 20, softCap: 0.9 },
 ];
-
-/** Entries of the gradient by finite differences of the float64 reference: all of a small case, a sample of others. */
-function expectedGradient(
-  c: Case,
-  arrays: readonly Float64Array[],
-  which: number,
-  at: readonly number[],
-): Float64Array {
-  const { ids } = layout(c.lengths);
-  const moved = arrays.slice(0, 3);
-  const loss = (x: Float64Array): number => {
-    moved[which] = Float64Array.from(arrays[which]!);
-    for (const [n, index] of at.entries()) moved[which]![index] = x[n]!;
-    return dot(reference(moved[0]!, moved[1]!, moved[2]!, { ...c, segmentIds: ids, scale: scaleOf(c) }), arrays[3]!);
-  };
-  return finiteDifference(
-    loss,
-    at.map((index) => arrays[which]![index]!),
-  );
-}
 
 // the second device pretends to know nothing about its subgroups: tiles in shared memory, parameters by uniform buffer
 describe.each([
@@ -101,37 +39,8 @@ describe.each([
     device = await testDevice(facts);
   });
 
-  // the widest head takes software Vulkan 16 s to compile for GPUs, and runs no line that 67 does not
-  const cases = [...small, ...large].filter((c) => !facts || c.headDim < 256);
-  describe.each(cases)("$heads/$kvHeads heads of $headDim, segments $lengths, window $window", (c) => {
-    const { ids } = layout(c.lengths);
-    const { tokens, arrays, poisoned } = numbers(c);
-    const padding = (got: Float64Array): Float64Array =>
-      got.filter((_, at) => ids[Math.floor(at / (got.length / tokens))] === -1);
-
-    test("forward equals the float64 reference; padding gives 0 whatever it holds", async () => {
-      const got = await values(run(device, c, poisoned).y);
-      const [q, k, v] = arrays;
-      expect(maxAbsError(got, reference(q!, k!, v!, { ...c, segmentIds: ids, scale: scaleOf(c) }))).toBeLessThan(3e-6);
-      expect(padding(got).every((x) => x === 0)).toBe(true);
-    });
-
-    test("gradients equal finite differences of the reference; padding gets 0", async () => {
-      const { y, leaves } = run(device, c, poisoned);
-      const dy = f32(device, y.shape, poisoned[3]!);
-      for (const [which, gradient] of gradients(y, dy, leaves).entries()) {
-        const got = await values(gradient!);
-        const step = small.includes(c) ? 1 : Math.ceil(got.length / 12);
-        const at = Array.from({ length: Math.ceil(got.length / step) }, (_, n) =>
-          Math.min(got.length - 1, n * step + (n % step)),
-        );
-        const picked = at.map((index) => got[index]!);
-        expect(maxAbsError(picked, expectedGradient(c, arrays, which, at))).toBeLessThan(2e-5);
-        expect(got.every((x) => Number.isFinite(x))).toBe(true);
-        expect(padding(got).every((x) => x === 0)).toBe(true);
-      }
-    });
-  });
+  testAttention(small, { device: () => device, every: true });
+  testAttention(large, { device: () => device, every: false });
 
   test("large scores neither overflow nor vanish", async () => {
     const c: Case = { heads: 2, kvHeads: 1, headDim: 8, lengths: [40] };
@@ -213,5 +122,6 @@ test("shapes that do not fit are refused by name", async () => {
   expect(() => attention(x(32), x(16), x(32), options)).toThrow(/attention: v has/);
   expect(() => attention(x(32), x(24), x(24), { ...options, kvHeads: 3 })).toThrow(/kvHeads/);
   expect(() => attention(x(32), x(16), x(16), { ...options, window: 0 })).toThrow(/window/);
+  expect(() => attention(x(32), x(16), x(16), { ...options, softCap: 0 })).toThrow(/softCap/);
   expect(() => attention(x(4 * 257), x(2 * 257), x(2 * 257), { ...options, headDim: 257 })).toThrow(/headDim/);
 });

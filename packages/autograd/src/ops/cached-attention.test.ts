@@ -14,6 +14,7 @@ const cases = [
   { heads: 4, kvHeads: 1, headDim: 8, window: 3 },
   { heads: 4, kvHeads: 2, headDim: 64, window: 70 },
   { heads: 2, kvHeads: 2, headDim: 5 },
+  { heads: 4, kvHeads: 1, headDim: 24, window: 70, softCap: 0.8 },
 ];
 const capacity = 256;
 // prompts before, at and after the border of a split of 64 keys; the third row is idle

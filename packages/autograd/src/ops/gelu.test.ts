@@ -1,30 +1,64 @@
 import { describe, expect, test } from "vitest";
-import { dot, finiteDifference, geluTanh, maxAbsError, seededNormals } from "@tunesmith/testing";
+import { dot, finiteDifference, geglu as gegluReference, gelu as exact, geluTanh } from "@tunesmith/testing";
+import { maxAbsError, seededNormals } from "@tunesmith/testing";
 import { f32, testDevice, values } from "../../../../tests/support/device.ts";
 import { bothModes, given } from "../../../../tests/support/modes.ts";
 import { gradients, trainable } from "../tape.ts";
+import { geglu } from "./geglu.ts";
 import { gelu } from "./gelu.ts";
+
+const forms = [
+  ["tanh", geluTanh],
+  ["exact", exact],
+] as const;
 
 describe.each([
   { name: "default", facts: undefined, sizes: [1, 63, 64, 65, 1030] },
   { name: "portable", facts: { subgroups: false, immediates: false, software: false }, sizes: [65] },
 ])("$name", ({ facts, sizes }) => {
-  test.each(sizes)("gelu [%i]: value and gradient", async (n) => {
+  const cases = sizes.flatMap((n) => forms.map(([form, reference]) => ({ n, form, reference })));
+  test.each(cases)("gelu [$n] $form: value and gradient", async ({ n, form, reference }) => {
     const [x, dy] = [seededNormals(n, 1, 2), seededNormals(n, 2)];
     const out = await bothModes(await testDevice(facts), { x: given([n], x), dy: given([n], dy) }, (t) => {
-      const y = gelu(trainable(t.x));
+      const y = gelu(trainable(t.x), form);
       return { y, dx: gradients(y, t.dy, [t.x])[0]! };
     });
-    expect(maxAbsError(out.y, geluTanh(x))).toBeLessThan(2e-6);
-    const expected = finiteDifference((v) => dot(geluTanh(v), dy), x);
+    expect(maxAbsError(out.y, reference(x))).toBeLessThan(2e-6);
+    const expected = finiteDifference((v) => dot(reference(v), dy), x);
     expect(maxAbsError(out.dx, expected)).toBeLessThan(1e-5);
+  });
+
+  test.each(sizes)("geglu [%i]: value and gradients", async (n) => {
+    const [gate, up, dy] = [seededNormals(n, 1, 2), seededNormals(n, 2), seededNormals(n, 3)];
+    const inputs = { gate: given([n], gate), up: given([n], up), dy: given([n], dy) };
+    const out = await bothModes(await testDevice(facts), inputs, (t) => {
+      const y = geglu(trainable(t.gate), trainable(t.up));
+      const [dgate, dup] = gradients(y, t.dy, [t.gate, t.up]);
+      return { y, dgate: dgate!, dup: dup! };
+    });
+    const byGate = finiteDifference((v) => dot(gegluReference(v, up), dy), gate);
+    const byUp = finiteDifference((v) => dot(gegluReference(gate, v), dy), up);
+    expect(maxAbsError(out.y, gegluReference(gate, up))).toBeLessThan(5e-6);
+    expect(maxAbsError(out.dgate, byGate)).toBeLessThan(2e-5);
+    expect(maxAbsError(out.dup, byUp)).toBeLessThan(1e-5);
   });
 });
 
-test("gelu far out is x or 0, with slope 1 or 0", async () => {
+test("geglu refuses two shapes", async () => {
+  const device = await testDevice();
+  expect(() => geglu(f32(device, [2, 3], Array(6)), f32(device, [3, 2], Array(6)))).toThrow(/geglu/);
+});
+
+test("the exact form is x · Φ(x) to a few ulp of x everywhere", async () => {
+  const x = Float64Array.from({ length: 2001 }, (_, i) => Math.fround((i - 1000) / 100));
+  const y = await values(gelu(f32(await testDevice(), [2001], x), "exact"));
+  expect(maxAbsError(y, exact(x))).toBeLessThan(1e-6);
+});
+
+test.each(["tanh", "exact"] as const)("gelu %s far out is x or 0, with slope 1 or 0", async (form) => {
   const device = await testDevice();
   const x = trainable(f32(device, [4], [-1000, -20, 20, 1000]));
-  const y = gelu(x);
+  const y = gelu(x, form);
   expect(maxAbsError(await values(y), [0, 0, 20, 1000])).toBeLessThan(1e-30);
   const [dx] = gradients(y, f32(device, [4], [1, 1, 1, 1]), [x]);
   expect(maxAbsError(await values(dx!), [0, 0, 1, 1])).toBeLessThan(1e-30);

@@ -48,9 +48,12 @@ const loss64 = (
   head: ArrayLike<number>,
   p: ReturnType<typeof problem>,
   dim: number,
+  cap: number = Infinity,
 ): { loss: number; losses: Float64Array } => {
   const sizes = { m: p.targets.length, n: head.length / dim, k: dim };
-  return reference.crossEntropy(referenceMatmul(hidden, head, sizes, "NT"), p.targets, p.weights);
+  const logits = referenceMatmul(hidden, head, sizes, "NT");
+  const capped = cap === Infinity ? logits : logits.map((l) => cap * Math.tanh(l / cap));
+  return reference.crossEntropy(capped, p.targets, p.weights);
 };
 
 /** Gradients of the float64 loss in closed form; a test below compares the form with finite differences. */
@@ -77,6 +80,34 @@ test("the closed form of the reference gradients equals finite differences", () 
   const byHead = finiteDifference((v) => loss64(p.hidden, v, p, 3).loss, p.head);
   expect(maxAbsError(dHidden, byHidden)).toBeLessThan(1e-8);
   expect(maxAbsError(dHead, byHead)).toBeLessThan(1e-8);
+});
+
+test.each([
+  ["frozen", false, undefined],
+  ["trained", true, undefined],
+  ["trained, portable", true, { subgroups: false, immediates: false, software: false }],
+])("capped logits with a %s head: loss and gradients", async (_, trained, facts) => {
+  const [tokens, vocab, dim, cap] = [9, 70, 5, 1.5];
+  const p = problem(tokens, vocab, dim, (t) => t % 3 !== 1);
+  const device = await testDevice(facts);
+  const hidden = trainable(f32(device, [tokens, dim], p.hidden));
+  const head = f32(device, [vocab, dim], p.head);
+  if (trained) trainable(head);
+  const { loss, losses } = linearCrossEntropy(hidden, head, {
+    targets: i32(device, [tokens], p.targets),
+    weights: f32(device, [tokens], p.weights),
+    rows: i32(device, [tokens], p.rows),
+    softCap: cap,
+  });
+  const expected = loss64(p.hidden, p.head, p, dim, cap);
+  expect(relativeMaxError(await values(loss), [expected.loss])).toBeLessThan(1e-6);
+  expect(maxAbsError(await values(losses), expected.losses)).toBeLessThan(5e-6);
+  const [dHidden, dHead] = gradients(loss, f32(device, [1], [0.5]), trained ? [hidden, head] : [hidden]);
+  const byHidden = finiteDifference((v) => 0.5 * loss64(v, p.head, p, dim, cap).loss, p.hidden);
+  expect(maxAbsError(await values(dHidden!), byHidden)).toBeLessThan(5e-6);
+  if (!trained) return;
+  const byHead = finiteDifference((v) => 0.5 * loss64(p.hidden, v, p, dim, cap).loss, p.head);
+  expect(maxAbsError(await values(dHead!), byHead)).toBeLessThan(5e-6);
 });
 
 const portable = { subgroups: false, immediates: false, software: false };

@@ -17,14 +17,31 @@ const frequencies = (half: number): Float64Array =>
 
 // 1 pair; odd numbers of pairs (one element at a time); 8, 64: four at a time; 65 tokens: more than a workgroup
 describe.each([
-  [1, 1, 2],
-  [3, 2, 6],
-  [65, 3, 8],
-  [5, 2, 64],
-])("rope [%i tokens, %i heads of %i]", (tokens, heads, headDim) => {
-  const half = headDim / 2;
+  [1, 1, 2, 2],
+  [3, 2, 6, 6],
+  [65, 3, 8, 8],
+  [5, 2, 64, 64],
+  // part of each head passes: less and more than what turns, one and four elements at a time
+  [3, 2, 7, 4],
+  [9, 3, 10, 2],
+  [20, 2, 48, 32],
+  [20, 2, 32, 8],
+])("rope [%i tokens, %i heads of %i, %i of them turned]", (tokens, heads, headDim, turned) => {
+  const half = turned / 2;
   const longest = 50;
   const x64 = seededNormals(tokens * heads * headDim, 1);
+  /** the reference knows heads that turn as a whole */
+  const expected = (v: ArrayLike<number>): Float64Array => {
+    const all = Array.from(v);
+    const turning = (i: number): boolean => i % headDim < turned;
+    const of = reference(
+      all.filter((_, i) => turning(i)),
+      positions,
+      frequencies(half),
+      heads,
+    ).values();
+    return Float64Array.from(all, (passed, i) => (turning(i) ? of.next().value! : passed));
+  };
   const dy64 = seededNormals(x64.length, 2);
   const positions = seededIntegers(tokens, 3, 0, longest);
   let device: Device;
@@ -44,12 +61,12 @@ describe.each([
   });
 
   test("forward equals the float64 reference", async () => {
-    expect(maxAbsError(await values(y), reference(x64, positions, frequencies(half), heads))).toBeLessThan(1e-6);
+    expect(maxAbsError(await values(y), expected(x64))).toBeLessThan(1e-6);
   });
 
   test("gradient equals finite differences of the reference", async () => {
     const [dx] = gradients(y, f32(device, y.shape, dy64), [x]);
-    const loss = (v: Float64Array): number => dot(reference(v, positions, frequencies(half), heads), dy64);
+    const loss = (v: Float64Array): number => dot(expected(v), dy64);
     expect(maxAbsError(await values(dx!), finiteDifference(loss, x64))).toBeLessThan(1e-6);
   });
 });
@@ -86,5 +103,6 @@ test("shapes that do not fit are refused by name", async () => {
   const options = { positions: i32(device, [2], [0, 1]), cosines: table, sines: table, heads: 2, headDim: 6 };
   expect(() => rope(x, { ...options, heads: 3 })).toThrow(/rope: x has shape \[2, 12\], expected \[2, 18\]/);
   expect(() => rope(x, { ...options, heads: 3, headDim: 4 })).toThrow(/rope: cosines has/);
+  expect(() => rope(x, { ...options, cosines: f32(device, [12], new Float64Array(12)) })).toThrow(/rope: cosines has/);
   expect(() => rope(x, { ...options, sines: x })).toThrow(/rope: sines has/);
 });

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import type { Tensor } from "@tunesmith/tensor";
 import { matmul, maxAbsError, seededIntegers, seededNormals, softmax } from "@tunesmith/testing";
-import { f32, i32, testDevice } from "../../../../tests/support/device.ts";
+import { f32, i32, testDevice, values } from "../../../../tests/support/device.ts";
 import { bothModes, given, givenInts } from "../../../../tests/support/modes.ts";
 import { scoreTokens } from "./score-tokens.ts";
+import { softCap } from "./soft-cap.ts";
 
 const sizes: [tokens: number, vocab: number, dim: number][] = [
   [1, 1, 1],
@@ -43,6 +44,29 @@ describe.each([
     expect(maxAbsError(out.logProbs, logProbs)).toBeLessThan(2e-5);
     expect(maxAbsError(out.entropy, entropy)).toBeLessThan(2e-5);
   });
+});
+
+test("scores of capped logits, and those logits themselves", async () => {
+  const [tokens, vocab, dim, cap] = [6, 70, 5, 1.5];
+  const [hidden, head] = [seededNormals(tokens * dim, 1), seededNormals(vocab * dim, 2)];
+  const logits = matmul(hidden, head, { m: tokens, n: vocab, k: dim }, "NT");
+  const capped = logits.map((l) => cap * Math.tanh(l / cap));
+  const shares = softmax(capped, vocab);
+  const targets = seededIntegers(tokens, 3, 0, vocab);
+  const device = await testDevice();
+  const out = scoreTokens(f32(device, [tokens, dim], hidden), f32(device, [vocab, dim], head), {
+    targets: i32(device, [tokens], targets),
+    softCap: cap,
+  });
+  const logProbs = Array.from(targets, (id, t) => Math.log(shares[t * vocab + id]!));
+  expect(maxAbsError(await values(out.logProbs), logProbs)).toBeLessThan(5e-6);
+  const entropy = Array.from(targets, (_, t) =>
+    shares.subarray(t * vocab, (t + 1) * vocab).reduce((sum, q) => sum - q * Math.log(q), 0),
+  );
+  expect(maxAbsError(await values(out.entropy), entropy)).toBeLessThan(5e-6);
+  const far = Float64Array.of(...logits.subarray(0, 67), -1e4, 0, 1e4);
+  const bent = far.map((l) => cap * Math.tanh(l / cap));
+  expect(maxAbsError(await values(softCap(f32(device, [70], far), cap)), bent)).toBeLessThan(1e-6);
 });
 
 test("scoreTokens names what does not fit", async () => {

@@ -43,8 +43,7 @@ export function gemma2Block(x: Tensor, p: Layer<Norm, Linear>, at: LayerContext)
 /** A cap that is off (null), or missing with this default. */
 export function parseSoftCap(read: ConfigReader, key: string, fallback: number | undefined): number | undefined {
   if (!read.has(key)) return read.mentions(key) ? undefined : fallback;
-  const cap = read.number(key);
-  return cap > 0 ? cap : read.invalid(key, String(cap), "a number > 0, or null");
+  return read.positive(key);
 }
 
 export const gemma2: Architecture = defineArchitecture({
@@ -57,7 +56,7 @@ export const gemma2: Architecture = defineArchitecture({
     return {
       ...common,
       windows: sliding.map((s) => (s ? window : undefined)),
-      attentionScale: read.int("query_pre_attn_scalar", 256) ** -0.5,
+      attentionScale: read.positive("query_pre_attn_scalar", 256) ** -0.5,
       attentionSoftCap: parseSoftCap(read, "attn_logit_softcapping", 50),
       logitSoftCap: parseSoftCap(read, "final_logit_softcapping", 30),
     };

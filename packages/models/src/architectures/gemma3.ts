@@ -35,7 +35,7 @@ export const gemma3: Architecture = defineArchitecture({
     const far = full ? parseRopeParameters(full, read, { ...options, theta: THETA }) : common.ropes[0];
     return {
       ...common,
-      attentionScale: read.int("query_pre_attn_scalar", 256) ** -0.5,
+      attentionScale: read.positive("query_pre_attn_scalar", 256) ** -0.5,
       logitSoftCap: parseSoftCap(read, "final_logit_softcapping", undefined),
       qkNorm: true,
       windows: sliding.map((s) => (s ? window : undefined)),

@@ -40,7 +40,7 @@ export const gptNeox: Architecture = defineArchitecture({
         layers,
         headDim,
         maxPositions: read.int("max_position_embeddings", 2048),
-        ropeTheta: read.number("rotary_emb_base", 10_000),
+        ropeTheta: read.positive("rotary_emb_base", 10_000),
         rotaryPart: read.number("rotary_pct", 0.25),
       }),
       windows: perLayer(layers, () => undefined),

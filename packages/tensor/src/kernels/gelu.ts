@@ -31,7 +31,8 @@ const EXACT_FORM = `
       - 5.69250639462346e-05) * z - 7.34990630326855e-04) * z - 2.95459980854025e-03) * z - 1.60960333262415e-02);
     let bottom = (((-1.45660718464996e-05 * z - 2.13374055278905e-04) * z - 1.68282697438203e-03) * z
       - 7.37332916720468e-03) * z - 1.42647390514189e-02;
-    return 0.5 + 0.5 * (top / bottom);
+    // from there on it is 1 in float32
+    return 0.5 + 0.5 * select(sign(x), top / bottom, abs(x) < vec4f(4.0));
   }
   fn gelu(v: vec4f) -> vec4f { return v * phi(v); }
   // the density of the normal distribution: exp(−x²/2) / sqrt(2π)
