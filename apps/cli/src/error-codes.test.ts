@@ -276,6 +276,8 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
   DEVICE_VALIDATION: cannot("DEVICE_VALIDATION", OUR_CODE, 1),
   DEVICE_LOST: cannot("DEVICE_LOST", "a driver must fail", 4),
   OUT_OF_MEMORY: cannot("OUT_OF_MEMORY", "the GPU must be full", 4),
+  PROFILER_UNAVAILABLE: cannot("PROFILER_UNAVAILABLE", "needs a GPU without a clock for programs", 4),
+  PROFILER_ACTIVE: cannot("PROFILER_ACTIVE", OUR_CODE, 1),
   PARAMETER_DUPLICATE: cannot("PARAMETER_DUPLICATE", OUR_CODE, 1),
   PARAMETER_UNKNOWN: cannot("PARAMETER_UNKNOWN", OUR_CODE, 1),
   PARAMETER_SPLIT: cannot("PARAMETER_SPLIT", OUR_CODE, 1),

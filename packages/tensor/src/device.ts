@@ -9,6 +9,7 @@ import { FiniteCheck } from "./finite-check.ts";
 import type { DeviceFacts } from "./facts.ts";
 import { KernelChoices } from "./kernel-choices.ts";
 import { PipelineCache } from "./pipelines.ts";
+import type { Profiler } from "./profile/profiler.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Category } from "./storage.ts";
 import { Storage } from "./storage.ts";
@@ -56,6 +57,8 @@ export class Device {
   readonly paramsLayout: GPUBindGroupLayout | undefined;
   /** present in debug mode */
   readonly finite: FiniteCheck | undefined;
+  /** set while replays are timed; see `Profiler.start` */
+  profiler: Profiler | undefined;
   /** set while `record` runs */
   recorder: Recorder | undefined;
   /** frees tensors of the innermost scope; see scope.ts */

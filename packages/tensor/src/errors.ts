@@ -8,7 +8,9 @@ export type TensorErrorCode =
   | "TENSOR_DISPOSED"
   | "DEVICE_LOST"
   | "DEVICE_VALIDATION"
-  | "OUT_OF_MEMORY";
+  | "OUT_OF_MEMORY"
+  | "PROFILER_UNAVAILABLE" // no timestamp-query
+  | "PROFILER_ACTIVE";
 
 export class TensorError extends TunesmithError<TensorErrorCode> {}
 

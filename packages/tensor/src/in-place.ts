@@ -42,5 +42,16 @@ function derive(kernel: Kernel, taken: ReadonlyMap<string, string>, key: string)
         text = text.replaceAll(new RegExp(`(?<![.\\w])${read}(?=\\s*\\[)`, "g"), write);
       return text;
     },
+    ...(kernel.cost ? { cost: costInPlace(kernel.cost, taken) } : {}),
   };
+}
+
+/** The same work: what was read under one name is now read under that of the output. */
+function costInPlace(
+  cost: NonNullable<Kernel["cost"]>,
+  taken: ReadonlyMap<string, string>,
+): NonNullable<Kernel["cost"]> {
+  const now = new Map([...taken].map(([write, read]) => [read, write]));
+  return (params, spec, work) =>
+    cost(params, spec, { values: work.values, bytes: (name) => work.bytes(now.get(name) ?? name) });
 }

@@ -1,6 +1,7 @@
 // A kernel is a value: its WGSL as a function of a specialization, its parameters and its bindings.
 // Sizes are parameters, never baked into the text; the specialization holds only what changes the code.
 
+import type { TensorData } from "./dtype.ts";
 import type { DeviceFacts } from "./facts.ts";
 
 /** WGSL element type of a storage binding. */
@@ -9,6 +10,22 @@ export type Element = "f32" | "i32" | "u32" | "vec2f" | "vec4f" | "vec2u" | "vec
 export type ParamType = "u32" | "i32" | "f32";
 /** What changes a kernel's code: variant names, tile sizes. Part of the pipeline's cache key. */
 export type Spec = Readonly<Record<string, string | number | boolean>>;
+
+/** What a launch of a kernel has to do: for profiles, never for choosing code. */
+export interface Cost {
+  /** additions, multiplications, divisions and transcendentals, each counted as one */
+  readonly flops: number;
+  /** bytes that must move at least once; default: every binding once, updates twice */
+  readonly bytes?: number;
+}
+
+/** What a kernel's cost may depend on besides its parameters. */
+export interface LaunchedWork {
+  /** bytes of a binding; 0 where the same memory is bound under an earlier name, too */
+  bytes(binding: string): number;
+  /** a binding's host values where it is an input of the program that runs */
+  values(binding: string): TensorData | undefined;
+}
 
 type Bindings<K extends string> = Readonly<Record<K, Element | ((spec: Spec) => Element)>>;
 
@@ -35,6 +52,8 @@ export interface Kernel<
   readonly workgroups: (params: Readonly<Record<P, number>>, spec: Spec, facts: DeviceFacts) => number;
   /** functions and `main`; bindings and the parameter struct `p` are declared in front of it */
   readonly wgsl: (spec: Spec, facts: DeviceFacts) => string;
+  /** absent: moves its bindings once and computes nothing worth counting */
+  readonly cost?: (params: Readonly<Record<P, number>>, spec: Spec, work: LaunchedWork) => Cost;
 }
 
 /**
@@ -55,6 +74,7 @@ export function defineKernel<
   inPlace?: Readonly<Partial<Record<NoInfer<W>, readonly NoInfer<R>[]>>>;
   workgroups: (params: Readonly<Record<P, number>>, spec: Spec, facts: DeviceFacts) => number;
   wgsl: (spec: Spec, facts: DeviceFacts) => string;
+  cost?: (params: Readonly<Record<P, number>>, spec: Spec, work: LaunchedWork) => Cost;
 }): Kernel<P, R, W, U> {
   return {
     ...def,
@@ -103,4 +123,16 @@ export function packParams(kernel: Kernel, params: Readonly<Record<string, numbe
     else words[i] = value;
   });
   return words;
+}
+
+/** The parameters that `packParams` packed. */
+export function unpackParams(kernel: Kernel, words: Uint32Array<ArrayBuffer>): Record<string, number> {
+  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  const signed = new Int32Array(words.buffer, words.byteOffset, words.length);
+  return Object.fromEntries(
+    Object.entries<ParamType>(kernel.params).map(([name, type], i) => [
+      name,
+      (type === "f32" ? floats : type === "i32" ? signed : words)[i]!,
+    ]),
+  );
 }

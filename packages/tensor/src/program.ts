@@ -11,6 +11,10 @@ import { ShapeError, TensorError } from "./errors.ts";
 import type { Launch } from "./launch.ts";
 import { plan } from "./plan.ts";
 import type { Plan, Recording } from "./plan.ts";
+import { Profiler } from "./profile/profiler.ts";
+import type { ProfilerOptions, TimedReplay } from "./profile/profiler.ts";
+import type { Profile } from "./profile/profile.ts";
+import type { ChromeTrace } from "./profile/trace.ts";
 import { SubmitCuts } from "./submit-cuts.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -138,16 +142,18 @@ export class Program {
     const staging = this.#takeStaging();
 
     const { steps } = prepared;
+    const timed = steps.length > 0 ? device.profiler?.replay(this, values) : undefined;
     let first = 0;
     for (const end of this.#cuts?.next() ?? WHOLE) {
       const encoder = device.gpu.createCommandEncoder({ label: this.label });
-      this.#encode(encoder, steps, first, end);
+      this.#encode(encoder, steps, first, end, timed);
       device.gpu.queue.submit([encoder.finish()]);
       this.#cuts!.submitted(device.gpu.queue, end);
       first = end;
     }
     const encoder = device.gpu.createCommandEncoder({ label: this.label });
-    this.#encode(encoder, steps, first, steps.length);
+    this.#encode(encoder, steps, first, steps.length, timed);
+    timed?.finish(encoder);
     if (staging) {
       let offset = 0;
       for (const output of prepared.outputs) {
@@ -157,10 +163,31 @@ export class Program {
     }
     device.gpu.queue.submit([encoder.finish()]);
     this.#cuts?.submitted(device.gpu.queue, steps.length);
+    timed?.submitted();
     if (!staging) return NO_OUTPUTS;
     const unread: Unread = { staging };
     this.#staging!.unread.push(unread);
     return { read: () => this.#read(unread) };
+  }
+
+  /**
+   * Replays the program with the GPU's clock around every dispatch. The replays are real: states are updated each time.
+   *
+   * @param options.replays - how many count, beside one before them that compiles; default 5
+   * @throws TensorError `PROFILER_UNAVAILABLE`, `PROFILER_ACTIVE`
+   */
+  async profile(
+    values: Readonly<Record<string, TensorData>>,
+    options: ProfilerOptions & { readonly replays?: number },
+  ): Promise<{ profile: Profile; trace: ChromeTrace }> {
+    const profiler = await Profiler.start(this.#device, options);
+    try {
+      for (let i = 0; i <= (options.replays ?? 5); i++) await this.replay(values).read();
+    } catch (error) {
+      await profiler.stop().catch(() => {}); // the first error tells the story
+      throw error;
+    }
+    return await profiler.stop();
   }
 
   /** Frees staging and parameters; the shared slots stay with the device. */
@@ -172,10 +199,25 @@ export class Program {
     this.#prepared = undefined;
   }
 
-  /** Encodes a range of dispatches. A plain loop over prepared values: it allocates nothing. */
-  #encode(encoder: GPUCommandEncoder, steps: readonly Step[], first: number, end: number): void {
+  /** Encodes a range of dispatches: in one pass, or each in a pass of its own where they are timed. */
+  #encode(
+    encoder: GPUCommandEncoder,
+    steps: readonly Step[],
+    first: number,
+    end: number,
+    timed: TimedReplay | undefined,
+  ): void {
     if (first >= end) return;
-    const pass = encoder.beginComputePass();
+    if (!timed) return this.#encodePass(encoder.beginComputePass(), steps, first, end);
+    for (let i = first; i < end; i++) {
+      this.#encodePass(timed.beginPass(encoder, i), steps, i, i + 1);
+      const { indirect, indirectOffset } = steps[i]!;
+      if (indirect) timed.keepCounts(encoder, i, indirect, indirectOffset);
+    }
+  }
+
+  /** A plain loop over prepared values: it allocates nothing. */
+  #encodePass(pass: GPUComputePassEncoder, steps: readonly Step[], first: number, end: number): void {
     const uniforms = this.#params?.group;
     let pipeline: GPUComputePipeline | undefined;
     let group: GPUBindGroup | undefined;

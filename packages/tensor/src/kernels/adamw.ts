@@ -71,4 +71,6 @@ export const adamwUpdate: Kernel<
       m[at] = m1;
       v[at] = v1;
       gradients[at] = vec4f(0.0);`),
+  // four arrays of f32, read and written; of a shard only the range that the launch names
+  cost: ({ n }) => ({ flops: 15 * n, bytes: 4 * 2 * 4 * n }),
 });

@@ -93,6 +93,11 @@ export const crossEntropyRows: Kernel<
       }
       ${spec["gradient"] === true ? gradient(spec, longRowLanes(facts)) : ""}
     }`,
+  // a logit is compared, shifted, exponentiated and summed; its gradient takes five more
+  cost: ({ count, vocab }, { gradient }) => ({
+    flops: (gradient ? 9 : 4) * count * vocab,
+    bytes: (gradient ? 8 : 4) * count * vocab,
+  }),
 });
 
 const gradient = ({ softCap }: Spec, lanes: number): string => /* wgsl */ `
@@ -143,6 +148,7 @@ export const tokenScores: Kernel<
         correct[token] = select(0.0, 1.0, logit >= top);
       }
     }`,
+  cost: ({ count, vocab }) => ({ flops: 6 * count * vocab, bytes: 4 * count * vocab }),
 });
 
 /**

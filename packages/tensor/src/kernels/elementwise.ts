@@ -40,6 +40,7 @@ export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", ne
   inPlace: { out: ["a", "b"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = p.scale_a * a[i] + p.scale_b * b[i];"),
+  cost: ({ n }) => ({ flops: 3 * n }),
 });
 
 /** sum += x, both [n]. */
@@ -50,6 +51,7 @@ export const accumulate: Kernel<"n", "x", never, "sum"> = defineKernel({
   updates: { sum: "vec4f" },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("sum[i] += x[i];"),
+  cost: ({ n }) => ({ flops: n }),
 });
 
 /** out [n] = value. */
@@ -71,6 +73,7 @@ export const scaleBy: Kernel<"n" | "factor", "x", "out", never> = defineKernel({
   inPlace: { out: ["x"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = p.factor * x[i];"),
+  cost: ({ n }) => ({ flops: n }),
 });
 
 /** x [n], factor [1] → out = scale · factor · x; the factor is data. */
@@ -82,4 +85,5 @@ export const scaleByScalar: Kernel<"n" | "scale", "x" | "factor", "out", never> 
   inPlace: { out: ["x"] },
   workgroups: ({ n }) => groups(n),
   wgsl: () => overVectors("out[i] = (p.scale * factor[0]) * x[i];"),
+  cost: ({ n }) => ({ flops: n }),
 });

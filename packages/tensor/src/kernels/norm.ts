@@ -92,6 +92,9 @@ function forward(facts: DeviceFacts, spec: Spec, source: string, load: (r: numbe
   });
 }
 
+/** Per element: square and sum, scale and weight; around the mean also its sum and two differences. */
+const forwardFlops = (spec: Spec): number => ((spec as NormSpec).center ? 7 : 4);
+
 type ForwardParams = "rows" | "dim" | "eps" | "offset" | "has_bias";
 const FORWARD_PARAMS: Readonly<Record<ForwardParams, ParamType>> = {
   rows: "u32",
@@ -113,6 +116,7 @@ export const normForward: Kernel<ForwardParams, "x" | "weight" | "bias", "y" | "
   writes: { y: element, stats: "f32" },
   workgroups: ({ rows }, _, facts) => Math.ceil(rows / rowsPerGroup(facts)),
   wgsl: (spec, facts) => forward(facts, spec, "x", (r) => `x[start_${r} + i]`),
+  cost: ({ rows, dim }, spec) => ({ flops: forwardFlops(spec) * rows * dim }),
 });
 
 /** Like `normForward` of sum = x + residual, which is written too. */
@@ -123,6 +127,7 @@ export const addNormForward: Kernel<ForwardParams, "x" | "residual" | "weight" |
     reads: { x: element, residual: element, weight: element, bias: element },
     writes: { sum: element, y: element, stats: "f32" },
     workgroups: ({ rows }, _, facts) => Math.ceil(rows / rowsPerGroup(facts)),
+    cost: ({ rows, dim }, spec) => ({ flops: (forwardFlops(spec) + 1) * rows * dim }),
     wgsl: (spec, facts) => `
     fn added(at: u32) -> V { let v = x[at] + residual[at]; sum[at] = v; return v; }
     ${forward(facts, spec, "sum", (r) => `added(start_${r} + i)`)}`,
@@ -144,6 +149,17 @@ export const normBackwardX: Kernel<
   reads: { dy: element, x: element, weight: element, stats: "f32", before: element },
   updates: { dx: element },
   workgroups: ({ rows }, _, facts) => Math.ceil(rows / rowsPerGroup(facts)),
+  // per element: g, x̂, its product and sum; then g, two products, a difference and the scale
+  cost: ({ rows, dim, flags }, spec, { bytes }) => ({
+    flops: ((spec as NormSpec).center ? 13 : 9) * rows * dim,
+    bytes:
+      bytes("dy") +
+      bytes("x") +
+      bytes("weight") +
+      bytes("stats") +
+      bytes("before") +
+      bytes("dx") * ((flags & NORM_ACCUMULATE) === 0 ? 1 : 2),
+  }),
   wgsl: (spec, facts) => {
     const { center } = spec as NormSpec;
     const normed = (r: number): string => `(x[start_${r} + i]${center ? ` - mean_${r}` : ""}) * scale_${r}`;

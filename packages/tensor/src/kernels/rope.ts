@@ -55,4 +55,10 @@ export const ropeKernel: Kernel<
         y[first + p.width] = b * c + a * s;
       }
     }`,
+  cost: ({ tokens, heads, width }, spec, { bytes }) => {
+    const half = spec["vectors"] === true ? 4 * width : width;
+    // of the tables one row per token
+    const tables = Math.min(bytes("cosines") + bytes("sines"), 8 * tokens * half);
+    return { flops: 6 * tokens * heads * half, bytes: bytes("x") + bytes("positions") + tables + bytes("y") };
+  },
 });

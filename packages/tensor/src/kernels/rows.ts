@@ -3,7 +3,7 @@
 // used as an address: it gathers zeros and scatters nothing.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
-import type { Element, Kernel, ParamType, Spec } from "../kernel.ts";
+import type { Cost, Element, Kernel, LaunchedWork, ParamType, Spec } from "../kernel.ts";
 import type { WeightFormat } from "../weight.ts";
 import { OPERAND_FORMATS } from "./matmul/operands.ts";
 import type { OperandFormat } from "./matmul/operands.ts";
@@ -39,6 +39,16 @@ function gather(spec: Spec, otherwise: string): string {
     }`;
 }
 
+/** The rows that are read, whatever their format, and those that are written. */
+const gatherCost = (
+  { count, dim, rows }: Readonly<Record<GatherParams, number>>,
+  _: Spec,
+  work: LaunchedWork,
+): Cost => ({
+  flops: 0,
+  bytes: 4 * count + (work.bytes("table") / rows) * Math.min(count, rows) + 4 * count * dim,
+});
+
 /**
  * table [rows, dim] in a weight format, ids (i32) → out [count, dim] f32: row `ids[first_id + i] − first_row` of the
  * table, or zeros where there is none.
@@ -50,6 +60,7 @@ export const gatherRows: Kernel<GatherParams, "ids" | "table", "out", never> = d
   writes: { out: "f32" },
   workgroups: ({ count }) => count,
   wgsl: (spec) => gather(spec, `for (var i = lane; i < p.dim; i += ${LANES}u) { out[group * p.dim + i] = 0.0; }`),
+  cost: gatherCost,
 });
 
 /** Like `gatherRows` for a further shard of a table: rows that are not in it keep what `out` has. */
@@ -60,6 +71,7 @@ export const gatherRowsInto: Kernel<GatherParams, "ids" | "table", never, "out">
   updates: { out: "f32" },
   workgroups: ({ count }) => count,
   wgsl: (spec) => gather(spec, ""),
+  cost: gatherCost,
 });
 
 /**
@@ -122,6 +134,7 @@ export const scatterAddRows: Kernel<
         table[u32(row) * p.dim + i] += sum;
       }
     }`,
+  cost: ({ count, dim }) => ({ flops: count * dim, bytes: 8 * count + 3 * 4 * count * dim }),
 });
 
 /**
@@ -146,4 +159,5 @@ export const scatterRows: Kernel<"count" | "dim" | "first_id" | "rows", "source"
         table[u32(row) * p.dim + i] = source[group * p.dim + i];
       }
     }`,
+    cost: ({ count, dim }) => ({ flops: 0, bytes: 4 * count + 2 * 4 * count * dim }),
   });

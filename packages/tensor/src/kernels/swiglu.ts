@@ -17,6 +17,7 @@ export const swigluForward: Kernel<"n", "gate" | "up", "out", never> = defineKer
     overVectors(/* wgsl */ `
       let g = gate[i];
       out[i] = g * sigmoid(g) * up[i];`),
+  cost: ({ n }) => ({ flops: 5 * n }), // the sigmoid takes three
 });
 
 /** dy, gate, up [n] → dgate = dy · up · s(1 + gate(1 − s)), dup = dy · gate · s, with s = sigmoid(gate). */
@@ -35,4 +36,5 @@ export const swigluBackward: Kernel<"n", "dy" | "gate" | "up", "dgate" | "dup", 
         let d = dy[i];
         dgate[i] = d * up[i] * s * (1.0 + g * (1.0 - s));
         dup[i] = d * g * s;`),
+  cost: ({ n }) => ({ flops: 11 * n }),
 });

@@ -4,9 +4,10 @@
 // query heads of the group inside: every sum belongs to one thread, in a fixed order, without atomics.
 // Exponentials are to base 2: the caller's `scale` (or `cap`, where there is one) carries the factor log2(e).
 
+import type { TensorData } from "../../dtype.ts";
 import type { DeviceFacts } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
-import type { Kernel, Spec } from "../../kernel.ts";
+import type { Cost, Kernel, Spec } from "../../kernel.ts";
 import { fixedSubgroup, rowLanes } from "../lanes.ts";
 import { headElement, headVectors, loadHead } from "./head.ts";
 import { backwardKeyValueByLanes, backwardQueryByLanes, forwardByLanes, headsPerLane, MAX_LANE_DIM } from "./lanes.ts";
@@ -54,6 +55,26 @@ function groups(tokens: number, heads: number, spec: Spec, facts: DeviceFacts): 
   return Math.ceil(tokens / rowLanes(facts)) * (heads / perLane);
 }
 
+/**
+ * FLOPs of `products` products over every pair of a query and a key that it sees, per head. Where the bounds of segments
+ * are no input of the program, as if all tokens were one segment.
+ */
+function pairCost(
+  { tokens, heads, window }: { readonly tokens: number; readonly heads: number; readonly window: number },
+  spec: Spec,
+  products: number,
+  bounds: TensorData | undefined,
+  reach: (bound: number, token: number) => number,
+): Cost {
+  let pairs = 0;
+  for (let token = 0; token < tokens; token++)
+    pairs += Math.max(0, Math.min(bounds ? reach(bounds[token]!, token) : token + 1, window));
+  return { flops: products * 2 * (spec as AttentionSpec).headDim * heads * pairs };
+}
+/** Keys that a query sees: none where it is padding. */
+const keysSeen = (start: number, token: number): number => (start < 0 ? 0 : token + 1 - start);
+const queriesSeeing = (end: number, token: number): number => end - token;
+
 /** `vectors` = ceil(headDim / 4), known to the code, but kept from the compiler so that it leaves loops rolled. */
 const SIZES = {
   tokens: "u32",
@@ -79,6 +100,7 @@ export const attentionForward: Kernel<keyof typeof SIZES, "q" | "k" | "v" | "seg
     reads: { q: headElement, k: headElement, v: headElement, segment_start: "i32" },
     writes: { out: headElement, lse: "f32" },
     workgroups: ({ tokens, heads }, spec, facts) => groups(tokens, heads, spec, facts),
+    cost: (sizes, spec, { values }) => pairCost(sizes, spec, 2, values("segment_start"), keysSeen),
     wgsl: (spec, facts) =>
       ({ lanes: forwardByLanes, wide: forwardWide, shared: forwardShared })[(spec as AttentionSpec).family](
         spec,
@@ -136,6 +158,8 @@ export const attentionBackwardQuery: Kernel<
   reads: { q: headElement, k: headElement, v: headElement, dout: headElement, stats: "vec2f", segment_start: "i32" },
   writes: { dq: headElement },
   workgroups: ({ tokens, heads }, spec, facts) => groups(tokens, heads, spec, facts),
+  // scores, gradients of the weights, dq
+  cost: (sizes, spec, { values }) => pairCost(sizes, spec, 3, values("segment_start"), keysSeen),
   wgsl: (spec, facts) =>
     ({ lanes: backwardQueryByLanes, wide: backwardQueryWide, shared: backwardQueryShared })[
       (spec as AttentionSpec).family
@@ -157,6 +181,8 @@ export const attentionBackwardKeyValue: Kernel<
   reads: { q: headElement, k: headElement, v: headElement, dout: headElement, stats: "vec2f", segment_end: "i32" },
   writes: { dk: headElement, dv: headElement },
   workgroups: ({ tokens, kv_heads }, spec, facts) => groups(tokens, kv_heads, spec, facts),
+  // scores, gradients of the weights, dv, dk
+  cost: (sizes, spec, { values }) => pairCost(sizes, spec, 4, values("segment_end"), queriesSeeing),
   wgsl: (spec, facts) =>
     ({ lanes: backwardKeyValueByLanes, wide: backwardKeyValueWide, shared: backwardKeyValueShared })[
       (spec as AttentionSpec).family

@@ -3,7 +3,7 @@
 // computed as its transpose, with the operands exchanged. A second, low-rank product can join the sum: left2 · right2,
 // [rows, rank] · [rank, cols].
 
-import type { Element, Kernel, Spec } from "../../kernel.ts";
+import type { Cost, Element, Kernel, LaunchedWork, Spec } from "../../kernel.ts";
 import type { WeightFormat } from "../../weight.ts";
 import { BLOCK, operand, operandElement } from "./operands.ts";
 import type { Contiguous } from "./operands.ts";
@@ -70,6 +70,19 @@ export const MATMUL_UPDATES: { out: BySpec } = {
   out: (spec) => ((spec as MatmulSpec).outFours ? "vec4f" : "f32"),
 };
 export type MatmulKernel = Kernel<keyof typeof MATMUL_PARAMS, keyof typeof MATMUL_READS, never, "out">;
+
+/** Two operations per multiply-add of both products. `out` is read only where something is added to it. */
+export function matmulCost(
+  { rows, cols, depth, rank, slices, flags }: Readonly<Record<keyof typeof MATMUL_PARAMS, number>>,
+  spec: Spec,
+  { bytes }: LaunchedWork,
+): Cost {
+  const sum = depth + ((spec as MatmulSpec).joined === "no" ? 0 : rank);
+  const bias = (flags & ADD_BIAS) === 0 ? 0 : 4 * ((spec as MatmulSpec).transposed ? rows : cols);
+  const out = 4 * rows * cols * ((flags & ACCUMULATE) === 0 ? slices : slices + 1);
+  const second = bytes("left2") + bytes("right2");
+  return { flops: 2 * rows * cols * sum, bytes: bytes("left") + bytes("right") + second + bias + out };
+}
 
 /** WGSL of all operands: functions `left_run`, `left_block`, `right_run` …, see `operand`. */
 export function operands(spec: MatmulSpec): string {

@@ -6,7 +6,16 @@
 import type { DeviceFacts } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX } from "../../kernel.ts";
 import type { Contiguous } from "./operands.ts";
-import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, operands, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
+import {
+  matmulCost,
+  MATMUL_PARAMS,
+  MATMUL_READS,
+  MATMUL_UPDATES,
+  operands,
+  storeBlock,
+  tileCount,
+  tileOfGroup,
+} from "./shared.ts";
 import type { MatmulKernel, MatmulSpec } from "./shared.ts";
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -92,5 +101,6 @@ export const matmulShuffle: MatmulKernel = defineKernel({
     const { tile, across } = spec as MatmulSpec;
     return tileCount(params, tile, shuffleTileCols(facts, across));
   },
+  cost: matmulCost,
   wgsl: (spec, facts) => source(spec as MatmulSpec, facts),
 });

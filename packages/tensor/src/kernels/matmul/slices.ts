@@ -27,6 +27,10 @@ export const addSlices: Kernel<
   reads: { partial: "f32", bias: "f32" },
   updates: { out: "f32" },
   workgroups: ({ rows, cols }) => Math.ceil((rows * cols) / LANES),
+  cost: ({ rows, cols, slices, flags }) => ({
+    flops: rows * cols * slices,
+    bytes: 4 * rows * cols * (slices + ((flags & ACCUMULATE) === 0 ? 1 : 2)),
+  }),
   wgsl: () => /* wgsl */ `
     @compute @workgroup_size(${LANES})
     fn main(${MAIN_ARGS}) {

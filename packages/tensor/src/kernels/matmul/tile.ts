@@ -2,7 +2,16 @@
 // accumulates 4×4 blocks in registers, while the next piece is already on its way. Assumes nothing about subgroups.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
-import { MATMUL_PARAMS, MATMUL_READS, MATMUL_UPDATES, operands, storeBlock, tileCount, tileOfGroup } from "./shared.ts";
+import {
+  matmulCost,
+  MATMUL_PARAMS,
+  MATMUL_READS,
+  MATMUL_UPDATES,
+  operands,
+  storeBlock,
+  tileCount,
+  tileOfGroup,
+} from "./shared.ts";
 import type { MatmulKernel, MatmulSpec } from "./shared.ts";
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -169,5 +178,6 @@ export const matmulTile: MatmulKernel = defineKernel({
     const { tile } = spec as MatmulSpec;
     return tileCount(params, tile, tileCols(tile));
   },
+  cost: matmulCost,
   wgsl: (spec) => source(spec as MatmulSpec),
 });
