@@ -41,9 +41,9 @@ function command<F extends FlagName>(
 export const COMMANDS = {
   train: command({
     summary: "trains a LoRA adapter as a config says",
-    usage: ["CONFIG.yaml [--set a.b=c ...] [--overwrite]"],
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--overwrite] [--profile]"],
     positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
-    flags: ["set", "overwrite"],
+    flags: ["set", "overwrite", "profile"],
     finishesOnSignal: true,
     load: () => import("./commands/train.ts"),
   }),

@@ -20,6 +20,10 @@ export const FLAGS = {
   version: { type: "boolean", help: "print the version" },
 
   set: { type: "strings", value: "a.b=c", help: "override a config key; the value is read as YAML; may be repeated" },
+  profile: {
+    type: "boolean",
+    help: "time every kernel by the GPU's clock; writes profile.json and trace.json into the run folder",
+  },
   overwrite: { type: "boolean", help: "delete what the run folder holds and start anew" },
   base: { type: "boolean", help: "score the base model without the adapter" },
 

@@ -13,6 +13,7 @@ import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./co
 import type { Context } from "./context.ts";
 import { warnings } from "./curation.ts";
 import { openGpu } from "./device.ts";
+import { saveProfile, startProfile } from "./profile.ts";
 import { trainProgress } from "./progress.ts";
 import { loadRunData, maskReport, type RunData } from "./run-data.ts";
 import { checkOutput, createRunFolder, type RunFolder } from "./run-folder.ts";
@@ -50,7 +51,12 @@ const RATES = ["constant", "linear", "cosine"] as const;
  */
 export async function trainRun(
   loaded: LoadedConfig,
-  { overwrite, context, ...given }: { overwrite: boolean; context: Context; device?: Device },
+  {
+    overwrite,
+    context,
+    profile = false,
+    ...given
+  }: { overwrite: boolean; context: Context; profile?: boolean; device?: Device },
 ): Promise<TrainDocument> {
   const { config } = loaded;
   const began = performance.now();
@@ -63,16 +69,24 @@ export async function trainRun(
   const device = given.device ?? (await openGpu(context));
   const model = await loadModel(device, files, config.model, { positions: data.positions });
   const tuning = await putAdapter(loaded, model, files);
+  const profiler = profile ? await startProfile(device, context) : undefined;
   const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });
   try {
     await folder.writeText("config.resolved.yaml", resolvedConfigText(config));
     await folder.writeJson("mask-report.json", maskReport(data));
     await folder.writeJson("plan.json", { parameters: countParameters(tuning), steps: data.schedule.totalSteps });
 
-    const progress = await runSteps(tuning, trainOptions(config, data, context.signal), { folder, config, context });
+    const options = trainOptions(config, data, context.signal);
+    const peakFlops = profiler?.roof.matmul_flops_per_second;
+    const progress = await runSteps(tuning, peakFlops === undefined ? options : { ...options, peakFlops }, {
+      folder,
+      config,
+      context,
+    });
     await folder.saveAdapter("adapter", tuning.adapter);
     await folder.writeJson("last.json", { step: progress.steps, path: "." });
     const test = context.signal.aborted ? undefined : await scoreTest(tuning, data, config, folder);
+    if (profiler) await saveProfile(await profiler.stop(), folder, context);
     await folder.writeJson("sft.json", {
       base_model: config.model,
       adapter: "adapter",
@@ -94,6 +108,7 @@ export async function trainRun(
       seconds: (performance.now() - began) / 1000,
     };
   } finally {
+    if (profiler && device.profiler === profiler) await profiler.stop().catch(() => {}); // what ended the run says more
     await folder.close();
     tuning.store.dispose();
     model.dispose();

@@ -23,7 +23,14 @@ export interface StepEvent {
   readonly padded_tokens: number;
   readonly target_tokens: number;
   readonly tasks: Readonly<Record<string, TaskLoss>>;
-  readonly timing: { readonly seconds: number; readonly tokens_per_second: number };
+  readonly timing: {
+    readonly seconds: number;
+    readonly tokens_per_second: number;
+    /** what the step has to compute whatever runs it, see `modelFlops`; with `peakFlops` */
+    readonly model_flops?: number;
+    /** model FLOPs per second over `peakFlops` */
+    readonly mfu?: number;
+  };
 }
 
 /** Scores of a set of rows. */

@@ -6,6 +6,7 @@ import type { AdamwOptions } from "@tunesmith/optim";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
+import { modelFlops } from "./model-flops.ts";
 import { RunPrograms } from "./programs.ts";
 import { runShape } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
@@ -26,6 +27,8 @@ export interface TrainOptions {
   readonly evaluation?: { readonly examples: readonly Example[]; readonly every: number; readonly batchSize: number };
   /** what trades time for memory */
   readonly memory?: StepMemory;
+  /** FLOPs per second this device can reach: `timing` then says what share of them the model used */
+  readonly peakFlops?: number;
   /** milliseconds from any origin; the only clock */
   readonly now: () => number;
   /** stops at the next step boundary */
@@ -62,7 +65,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     for (let step = 0; step < schedule.totalSteps; step++) {
       if (signal?.aborted) break;
       if (evaluation && step % evaluation.every === 0) {
-        if (flight) yield await landed(flight, tuning.model, options, clock);
+        if (flight) yield await landed(flight, tuning, options, clock);
         flight = undefined;
         yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
         clock.last = options.now();
@@ -81,12 +84,12 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       const gradNorm = programs.update({ lr, step: step + 1 });
       const before = flight;
       flight = { step: step + 1, lr, window, scales, losses, gradNorm };
-      if (before) yield await landed(before, tuning.model, options, clock);
+      if (before) yield await landed(before, tuning, options, clock);
     }
     if (flight) {
       const last = flight;
       flight = undefined;
-      yield await landed(last, tuning.model, options, clock);
+      yield await landed(last, tuning, options, clock);
       if (evaluation && !signal?.aborted)
         yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
     }
@@ -100,10 +103,11 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
 /** Waits for a step and puts its numbers together, in float64. */
 async function landed(
   flight: Flight,
-  { device }: Tuning["model"],
+  tuning: Tuning,
   options: TrainOptions,
   clock: { last: number },
 ): Promise<StepEvent> {
+  const { device } = tuning.model;
   const { step, lr, window, scales } = flight;
   const losses = await Promise.all(flight.losses);
   const gradNorm = await flight.gradNorm;
@@ -146,6 +150,21 @@ async function landed(
     padded_tokens: window.reduce((n, batch) => n + batch.paddedTokens, 0),
     target_tokens: targets.reduce((a, b) => a + b, 0),
     tasks,
-    timing: { seconds, tokens_per_second: tokens / Math.max(seconds, 1e-9) },
+    timing: {
+      seconds,
+      tokens_per_second: tokens / Math.max(seconds, 1e-9),
+      ...utilization(tuning, window, seconds, options),
+    },
   };
+}
+
+function utilization(
+  tuning: Tuning,
+  window: readonly Batch[],
+  seconds: number,
+  { peakFlops }: TrainOptions,
+): { model_flops?: number; mfu?: number } {
+  if (peakFlops === undefined) return {};
+  const flops = modelFlops(tuning, window);
+  return { model_flops: flops, mfu: flops / Math.max(seconds, 1e-9) / peakFlops };
 }

@@ -5,11 +5,11 @@ import { trainRun } from "../train-run.ts";
 
 export async function run(
   [path]: readonly string[],
-  options: Options<"set" | "overwrite">,
+  options: Options<"set" | "overwrite" | "profile">,
   context: Context,
 ): Promise<Outcome> {
   const loaded = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
-  const document = await trainRun(loaded, { overwrite: options.overwrite, context });
+  const document = await trainRun(loaded, { overwrite: options.overwrite, profile: options.profile, context });
   const { steps, seconds, loss, adapter } = document;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;
   return { document, text: `trained ${steps} steps in ${seconds.toFixed(1)} s${last}; adapter: ${adapter}` };
