@@ -115,7 +115,11 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     prepare: breakShard,
   },
   FORMAT_UNKNOWN: data({ question: "?" }),
-  FORMAT_UNSUPPORTED: data({ instruction: "do", output: "done" }),
+  FORMAT_UNSUPPORTED: rows([{ chosen: "do", rejected: "done" }]),
+  MAP_INVALID: {
+    argv: ["inspect", "run.yaml"],
+    files: { ...MODEL, "run.yaml": MINIMAL.replace("d.jsonl", 'd.jsonl, map: {text: "{{"}'), "d.jsonl": '{"a": 1}' },
+  },
   COLUMN_UNKNOWN: data({ text: "a", extra: 1 }),
   COLUMN_MISSING: data({ messages: [HI, YES] }, { tools: [] }),
   VALUE_INVALID: data({ text: 1 }),

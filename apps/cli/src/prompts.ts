@@ -2,6 +2,7 @@
 
 import { type Files, type JsonObject, parseStrictJson } from "@tunesmith/core";
 import {
+  BUILT_IN_TEMPLATES,
   type ChatTemplates,
   type ConversationRow,
   DataError,
@@ -30,7 +31,7 @@ export interface PromptReader {
 }
 
 /**
- * @param options.chatTemplate - `auto` or the path of a template
+ * @param options.chatTemplate - `auto`, a built-in name or the path of a template
  * @throws DataError `TEMPLATE_MISSING` as soon as a conversation needs a template and there is none
  */
 export async function promptReader(
@@ -50,6 +51,13 @@ export async function promptReader(
         return Promise.resolve(row.inputIds);
       case "conversation":
         return idsOf(tokenizer, render(row, at, { templates, tokenizer, now: options.now }), false);
+      case "threads":
+      case "preference":
+        throw new DataError(
+          "FORMAT_UNSUPPORTED",
+          `${placeText(at)}: a row of ${row.kind === "threads" ? "several threads" : "two answers"} is no prompt`,
+          { ...at, expected: "a prompt, messages, text or tokens", fix: "write one prompt per row" },
+        );
       default:
         return row satisfies never;
     }
@@ -101,7 +109,7 @@ function render(
       {
         ...at,
         expected: "chat_template.jinja or `chat_template` in tokenizer_config.json",
-        fix: "give --chat-template FILE",
+        fix: `give --chat-template with ${BUILT_IN_TEMPLATES.join(", ")} or a file`,
       },
     );
   const { bosToken, eosToken, padToken } = tokenizer.special;

@@ -142,7 +142,7 @@ export async function prepareRunData(
 }
 
 function datasetOptions(
-  { data, model }: ResolvedConfig,
+  { data, model, seed }: ResolvedConfig,
   from: Pick<DatasetOptions, "files" | "now" | "tokenizer" | "maxLength" | "tasks"> & {
     modelConfig: ModelConfig;
     entries: readonly ConfigEntry[];
@@ -160,6 +160,7 @@ function datasetOptions(
     cache: data.cache ?? undefined,
     appendEos: data.append_eos,
     vocabSize: modelConfig.vocabSize,
+    seed,
   };
 }
 
@@ -173,6 +174,7 @@ function dataEntry(entry: ConfigEntry, model: ModelConfig): DataEntry {
     onBadRow: entry.on_bad_row,
     name: entry.name,
     maxRows: entry.max_rows,
+    rows: { map: entry.map, ignoreColumns: entry.ignore_columns, oasst: entry.oasst },
     trainOn: entry.train_on,
     chatTemplate: entry.chat_template,
     overlong: entry.overlong,

@@ -7,10 +7,10 @@ import {
   checkContamination,
   checkLosses,
   compileTemplate,
+  createRowReader,
   createSchedule,
   DataError,
   type DataErrorCode,
-  detectFormat,
   expandPaths,
   formatByName,
   loadChatTemplates,
@@ -77,7 +77,8 @@ const provoke: Record<DataErrorCode, () => unknown> = {
   PREPARED_INVALID: () => openPrepared(memoryFiles({}), "cache/key", "key"),
   PARQUET_INVALID: () => drain("PAR1PAR1PAR1", "f.parquet"),
   FORMAT_UNKNOWN: () => formatByName("csv"),
-  FORMAT_UNSUPPORTED: () => formatByName("alpaca"),
+  FORMAT_UNSUPPORTED: () => tokenize({ kind: "preference", chosen: "a", rejected: "b" }),
+  MAP_INVALID: () => createRowReader({ map: { text: "{{" } }),
   COLUMN_UNKNOWN: () => readRow("text", json('{"text": "", "txt": ""}'), at),
   COLUMN_MISSING: () => readRow("text", json("{}"), at),
   VALUE_INVALID: () => readRow("text", json('{"text": 5}'), at),
@@ -137,10 +138,5 @@ describe("every code of DataError", () => {
     // what was received, what was expected or what to do: at least one of the three beside the message
     const { expected, received, fix } = (error as DataError).details;
     expect(expected ?? received ?? fix).toMatch(/\S/);
-  });
-  test("columns decide the format, a foreign one is refused by name", () => {
-    expect(() => detectFormat(json('{"conversations": []}'), at)).toThrow(
-      expect.objectContaining({ code: "FORMAT_UNSUPPORTED" }),
-    );
   });
 });

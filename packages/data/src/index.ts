@@ -6,6 +6,7 @@
  */
 export { type Batch, type BatchOptions, makeBatch } from "./batch/batch.ts";
 export { type Objective, OBJECTIVES, targetScale, type TaskCounts, taskCounts } from "./batch/target-scale.ts";
+export { BUILT_IN_TEMPLATES, type BuiltInTemplate } from "./chat-template/built-in.ts";
 export { type ChatTemplates, loadChatTemplates, templateFor } from "./chat-template/load.ts";
 export {
   assistantSpans,
@@ -29,15 +30,29 @@ export {
 export { type EntryTasks, resolveTasks, type Task, type TaskSettings } from "./dataset/tasks.ts";
 export { DataError, type DataErrorCode } from "./errors.ts";
 
-export { detectFormat, type Format, formatByName, FORMATS, readRow } from "./formats/formats.ts";
+export {
+  createRowReader,
+  detectFormat,
+  type Format,
+  formatByName,
+  FORMATS,
+  readRow,
+  type RowOptions,
+  type RowReader,
+} from "./formats/formats.ts";
+export type { ColumnMap } from "./formats/map-columns.ts";
+export { readMessages } from "./formats/messages.ts";
+export { type OasstOptions, type Threads, THREADS } from "./formats/oasst.ts";
 export {
   type CompletionRow,
   type ConversationRow,
   type Message,
+  type PreferenceRow,
   type Role,
   ROLES,
   type Row,
   type TextRow,
+  type ThreadsRow,
   type TokensRow,
 } from "./formats/row.ts";
 export { permute, type PermutationKey } from "./mixture/feistel.ts";

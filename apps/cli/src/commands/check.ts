@@ -13,6 +13,7 @@ import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { errorText, typedError } from "../failure.ts";
+import { isTemplateName } from "../template-spec.ts";
 
 /** What a path may be, and how each is judged. */
 const CHECKS = {
@@ -148,7 +149,7 @@ async function checkConfigFile({ files, path }: Place): Promise<string> {
   }
   const named = [
     { key: "model", at: config.model },
-    ...(data.chat_template === "auto" ? [] : [{ key: "data.chat_template", at: data.chat_template }]),
+    ...(isTemplateName(data.chat_template) ? [] : [{ key: "data.chat_template", at: data.chat_template }]),
     ...(config.tune.init_from === null ? [] : [{ key: "tune.init_from", at: config.tune.init_from }]),
   ];
   for (const { key, at } of named) if (!(await files.exists(at))) throw missing(key, at, source.path);

@@ -11,6 +11,7 @@ import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
+import { templateSpec } from "../template-spec.ts";
 import { readTextFile } from "../read-file.ts";
 import { loadRows, readModelFacts, trainOnFlag } from "../rows.ts";
 import { loadRunData } from "../run-data.ts";
@@ -118,7 +119,7 @@ async function fileJob(files: Files, options: Options<Flags>, context: Context):
   const { examples } = await loadRows(files, facts, {
     data: at(options.data!),
     format: options.format,
-    chatTemplate: options.chatTemplate === undefined ? "auto" : at(options.chatTemplate),
+    chatTemplate: templateSpec(options.chatTemplate, context.cwd),
     trainOn: trainOnFlag(options.trainOn),
     maxLength,
   });

@@ -7,6 +7,7 @@ import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
+import { templateSpec } from "../template-spec.ts";
 import { promptReader } from "../prompts.ts";
 import { readModelFacts } from "../rows.ts";
 import { loadReadyModel } from "../tuned-model.ts";
@@ -37,7 +38,7 @@ export async function run(_: readonly string[], options: Options<Flags>, context
   const facts = await readModelFacts(files, paths);
   const { tokenizer } = facts;
   const reader = await promptReader(files, facts, {
-    chatTemplate: options.chatTemplate === undefined ? "auto" : at(options.chatTemplate),
+    chatTemplate: templateSpec(options.chatTemplate, context.cwd),
     now: new Date(),
   });
   const prompts =

@@ -5,11 +5,12 @@ import type { Files, JsonObject, JsonValue } from "@tunesmith/core";
 import { isTunesmithError, parseStrictJson } from "@tunesmith/core";
 import {
   assistantSpans,
+  BUILT_IN_TEMPLATES,
   compileTemplate,
   loadChatTemplates,
   placeDetails,
   placeText,
-  readRow,
+  readMessages,
   readRows,
   spansInCodePoints,
   templateFor,
@@ -21,6 +22,7 @@ import { CliError } from "../errors.ts";
 import { typedError } from "../failure.ts";
 import type { Options } from "../flags.ts";
 import { readTextFile } from "../read-file.ts";
+import { templateSpec } from "../template-spec.ts";
 
 /** One conversation and everything its text depends on. */
 interface RenderRow extends ConversationRow {
@@ -63,7 +65,7 @@ async function loadTemplates(
   context: Context,
 ): Promise<ChatTemplates | undefined> {
   if (spec === undefined) return undefined;
-  return loadChatTemplates(files, { folder: context.cwd, spec: resolve(context.cwd, spec) });
+  return loadChatTemplates(files, { folder: context.cwd, spec: templateSpec(spec, context.cwd) });
 }
 
 /** A row that does not render says so in its own line; the rows after it still come. */
@@ -85,7 +87,7 @@ function rowOf(
 ): RenderRow {
   const own = new Map<string, JsonValue>([...row].filter(([key]) => (ROW_KEYS as readonly string[]).includes(key)));
   const rest = new Map([...row].filter(([key]) => !own.has(key)));
-  const conversation = readRow("messages", rest, at) as ConversationRow;
+  const conversation = readMessages(rest, at, { asWritten: true });
   const text = (key: (typeof ROW_KEYS)[number]): string | undefined => {
     const value = own.get(key);
     if (value === undefined || value === null || typeof value === "string") return value ?? undefined;
@@ -113,7 +115,7 @@ function templateOf(
   if (templates !== undefined) return templateFor(templates, tools);
   throw new CliError("FLAG_MISSING", `${placeText(at)}: the row has no \`template\` and no --chat-template is given`, {
     ...placeDetails(at),
-    fix: "give --chat-template FILE",
+    fix: `give --chat-template with ${BUILT_IN_TEMPLATES.join(", ")} or a file`,
   });
 }
 
@@ -142,8 +144,8 @@ function clockOf(text: string | undefined, fallback: Date, at: RowAt): Date {
 }
 
 function render(row: RenderRow): Rendered & { spans_unknown?: string } {
-  const { template, messages, tools, addGenerationPrompt, bosToken, eosToken, now } = row;
-  const input = { messages, tools, addGenerationPrompt, bosToken, eosToken, now };
+  const { template, messages, tools, parallelToolCalls, addGenerationPrompt, bosToken, eosToken, now } = row;
+  const input = { messages, tools, parallelToolCalls, addGenerationPrompt, bosToken, eosToken, now };
   if (template.hasGenerationTags) {
     const { text, spans } = template.renderWithSpans(input);
     return { text, spans: inCodePoints(text, spans) };
@@ -160,7 +162,9 @@ function render(row: RenderRow): Rendered & { spans_unknown?: string } {
     specialTexts: new Set<string>(),
   };
   try {
-    const found = assistantSpans({ template, messages, tools, special, now }, turns, { each: false });
+    const found = assistantSpans({ template, messages, tools, parallelToolCalls, special, now }, turns, {
+      each: false,
+    });
     if (!text.startsWith(found.text))
       return { text, spans: [], spans_unknown: "the generation prompt changes the text before it" };
     return {

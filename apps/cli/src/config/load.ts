@@ -10,6 +10,7 @@ import { contradictions } from "./rules.ts";
 import type { Config } from "./schema.ts";
 import { readConfigSource } from "./source.ts";
 import type { ConfigSource, KeyPath } from "./source.ts";
+import { templateSpec } from "../template-spec.ts";
 import { validate } from "./validate.ts";
 
 type Epochs =
@@ -82,7 +83,7 @@ function isWritten(value: unknown, key: KeyPath): boolean {
 function resolveConfig(config: Config, folder: string): ResolvedConfig {
   const { epochs, max_steps, warmup_ratio, warmup_steps, learning_rate, ...train } = config.train;
   const absolute = (path: string): string => resolve(folder, path);
-  const template = (spec: string): string => (spec === "auto" ? spec : absolute(spec));
+  const template = (spec: string): string => templateSpec(spec, folder);
   const entry = <E extends Config["data"]["train"][number]>(e: E): E => ({
     ...e,
     path: typeof e.path === "string" ? absolute(e.path) : e.path.map(absolute),

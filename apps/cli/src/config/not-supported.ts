@@ -1,7 +1,6 @@
 // What the contract of docs/cli.md names and this version does not have. Each is refused by name: a key that is read
 // and ignored would be a lie about the run. Whoever builds one of these removes its line here.
 
-import { FORMATS } from "@tunesmith/data";
 import type { Problem } from "./problem.ts";
 import type { KeyPath } from "./source.ts";
 
@@ -11,11 +10,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.dropout": [0],
   "train.schedule": ["constant", "linear", "cosine"],
   "train.recompute": ["auto", "none"],
-};
-
-/** Keys of every entry of `data.train`, `data.eval` and `data.test`. */
-export const SUPPORTED_ENTRY_VALUES: Readonly<Record<string, readonly unknown[]>> = {
-  format: ["auto", ...FORMATS],
 };
 
 /** Keys of the schema that do nothing yet, whatever their value. */
@@ -38,8 +32,6 @@ export const RESERVED_KEYS: readonly string[] = [
   "keep",
 ];
 
-const LISTS = ["train", "eval", "test"] as const;
-
 /** Every value in a config (as written) that this version does not have. */
 export function notSupported(written: unknown): Problem[] {
   const problems = LATER_KEYS.filter((key) => Object.hasOwn(written as object, key)).map((key) => laterKey([key]));
@@ -51,12 +43,6 @@ export function notSupported(written: unknown): Problem[] {
     if (value !== undefined && !supported.includes(value)) problems.push(valueProblem(key, value, supported));
   };
   for (const [key, supported] of Object.entries(SUPPORTED_VALUES)) check(key.split("."), supported);
-  for (const list of LISTS) {
-    const entries = (written as { data?: Record<string, unknown> }).data?.[list];
-    if (!Array.isArray(entries)) continue;
-    for (const i of entries.keys())
-      for (const [key, supported] of Object.entries(SUPPORTED_ENTRY_VALUES)) check(["data", list, i, key], supported);
-  }
   return problems;
 }
 

@@ -1,12 +1,13 @@
 // The config file as one zod schema: defaults, ranges and descriptions live here, and docs/config.schema.json
 // is written from it. Key names and meanings are the contract of docs/cli.md.
 
-import { CONTAMINATION, DUPLICATES, NEAR_DUPLICATES, SAMPLING } from "@tunesmith/data";
+import { CONTAMINATION, DUPLICATES, FORMATS, NEAR_DUPLICATES, SAMPLING, THREADS } from "@tunesmith/data";
 import { z } from "zod";
 
 const trainOn = z.enum(["assistant", "last", "completion", "all"]);
 const overlong = z.enum(["error", "drop", "truncate"]);
-const format = z.enum(["auto", "messages", "prompt_completion", "tokens", "text", "alpaca", "sharegpt", "oasst"]);
+const format = z.enum(["auto", ...FORMATS]);
+const columnText = z.string().min(1);
 const maxLength = z.union([z.literal("auto"), z.int().min(2)]);
 const positiveInt = z.int().min(1);
 const share = z.number().gt(0);
@@ -25,6 +26,18 @@ export const dataEntrySchema = z.strictObject({
   rows_key: z.string().min(1).optional().describe("JSON: the key whose array holds the rows"),
   sample_by: z.enum(["document", "paragraph", "line"]).default("document").describe("text: what becomes a row"),
   format: format.default("auto").describe("auto looks at the keys of the first row"),
+  map: z
+    .record(z.string().min(1), z.union([columnText, z.array(columnText).min(1)]))
+    .optional()
+    .describe("column of the format: text with {{column}} in it, or a list of wordings of which each row draws one"),
+  ignore_columns: z.array(z.string().min(1)).optional().describe("columns that are there and not used"),
+  oasst: z
+    .strictObject({
+      threads: z.enum(THREADS).default("best").describe("best: the best-ranked thread of a tree; all: every thread"),
+      lang: z.array(z.string().min(1)).min(1).optional().describe("languages to read; default all"),
+    })
+    .optional()
+    .describe("format oasst: which threads of a tree"),
   name: z.string().min(1).optional().describe("task name; default: the file's stem"),
   sampling_weight: share.optional().describe("how often the task is drawn; set on all entries or none"),
   loss_weight: z.number().min(0).optional().describe("λ of the task in the objective"),

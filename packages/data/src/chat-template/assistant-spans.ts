@@ -18,15 +18,23 @@ export interface SpanInput {
   readonly template: ChatTemplate;
   readonly messages: readonly Message[];
   readonly tools?: readonly JsonValue[] | undefined;
+  readonly parallelToolCalls?: boolean | undefined;
   readonly special: SpecialTokens;
   readonly now: Date;
+}
+
+/** Some templates print whole messages; how much one counts is no part of the conversation. */
+function forTemplate(message: Message): Message {
+  const { weight, ...rest } = message;
+  return weight === undefined ? message : rest;
 }
 
 function inputOf(input: SpanInput, count: number, addGenerationPrompt: boolean): RenderInput {
   const { bosToken, eosToken, padToken } = input.special;
   return {
-    messages: count === input.messages.length ? input.messages : input.messages.slice(0, count),
+    messages: input.messages.slice(0, count).map(forTemplate),
     tools: input.tools,
+    parallelToolCalls: input.parallelToolCalls,
     addGenerationPrompt,
     bosToken,
     eosToken,

@@ -17,6 +17,8 @@ export interface RenderInput {
   /** checked messages, or JSON objects as they are in a file: the template decides what it accepts */
   readonly messages: readonly (Message | JsonObject)[];
   readonly tools?: readonly JsonValue[] | undefined;
+  /** undefined: the template does not see the variable */
+  readonly parallelToolCalls?: boolean | undefined;
   readonly addGenerationPrompt: boolean;
   readonly bosToken?: string | undefined;
   readonly eosToken?: string | undefined;
@@ -85,6 +87,7 @@ export function compileTemplate(source: string, name: string, limits: Limits = D
       messages: input.messages,
       tools: input.tools ?? null,
       documents: null,
+      parallel_tool_calls: input.parallelToolCalls,
       add_generation_prompt: input.addGenerationPrompt,
       bos_token: input.bosToken,
       eos_token: input.eosToken,

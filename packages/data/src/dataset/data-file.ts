@@ -3,6 +3,7 @@
 import { BugError } from "@tunesmith/core";
 import type { ChatTemplates } from "../chat-template/load.ts";
 import { formatByName } from "../formats/formats.ts";
+import { drawsWordings } from "../formats/map-columns.ts";
 import { hashFile, preparedKey } from "../prepared/key.ts";
 import { type Manifest, type PrepareJob, prepareFile, readManifest, readPreparedShard } from "../prepared/prepare.ts";
 import { decideFileFormat, readRawRows } from "../readers/read-rows.ts";
@@ -37,6 +38,8 @@ function workOf({ path, entry, templates, limit }: DataFile, options: DatasetOpt
     job: {
       folder: options.folder,
       chatTemplate: entry.chatTemplate ?? options.chatTemplate,
+      // a seed that changes no row must not make prepared rows anew
+      rows: { ...entry.rows, ...(drawsWordings(entry.rows?.map) ? { seed: options.seed ?? 0 } : {}) },
       trainOn: entry.trainOn ?? options.trainOn,
       maxLength: entry.maxLength ?? options.maxLength,
       overlong: entry.overlong ?? options.overlong,

@@ -3,6 +3,7 @@
 import type { Files } from "@tunesmith/core";
 import { type ChatTemplates, loadChatTemplates } from "../chat-template/load.ts";
 import { DataError } from "../errors.ts";
+import type { RowOptions } from "../formats/formats.ts";
 import { expandPaths } from "../readers/paths.ts";
 import type { ReadOptions } from "../readers/read-rows.ts";
 import type { Example } from "../tokenize/example.ts";
@@ -31,6 +32,8 @@ export interface DataEntry extends TaskSettings, Pick<ReadOptions, "fileFormat" 
   readonly overlong?: Overlong | undefined;
   readonly maxLength?: number | undefined;
   readonly onBadRow?: OnBadRow | undefined;
+  /** how columns are read; the seed comes from {@link DatasetOptions} */
+  readonly rows?: Omit<RowOptions, "seed"> | undefined;
 }
 
 export interface DatasetOptions {
@@ -51,6 +54,8 @@ export interface DatasetOptions {
   readonly vocabSize: number;
   /** for templates that print the date; read through its UTC fields */
   readonly now: Date;
+  /** draws among several wordings of a task; default 0 */
+  readonly seed?: number | undefined;
   /** default `error` */
   readonly onBadRow?: OnBadRow | undefined;
   /** folder of prepared rows: read where they fit, else filled. The tokenizer needs a fingerprint */

@@ -2,7 +2,7 @@
 
 import { isTunesmithError } from "@tunesmith/core";
 import type { ChatTemplates } from "../chat-template/load.ts";
-import { type Format, readRow } from "../formats/formats.ts";
+import { createRowReader, type Format, type RowOptions } from "../formats/formats.ts";
 import { parseRow, type RawRow } from "../readers/raw-row.ts";
 import { tokenizeRow, type TokenizeOptions } from "../tokenize/tokenize-row.ts";
 import { packRows, type RowOutcome, type TokenChunk } from "./chunk.ts";
@@ -13,6 +13,8 @@ export type OnBadRow = (typeof ON_BAD_ROW)[number];
 /** Everything but the rows themselves; plain data. */
 export interface BatchJob extends Omit<TokenizeOptions, "tokenizer" | "templates"> {
   readonly format: Format;
+  /** how columns are read */
+  readonly rows: RowOptions;
   readonly onBadRow: OnBadRow;
   /** where the templates are loaded from: see `loadChatTemplates` */
   readonly folder: string;
@@ -49,12 +51,13 @@ export function isBadRow(error: unknown): boolean {
  */
 export async function tokenizeBatch(
   rows: readonly RawRow[],
-  { format, onBadRow, ...options }: BatchJob,
+  { format, rows: rowOptions, onBadRow, ...options }: BatchJob,
   tools: Pick<TokenizeOptions, "tokenizer"> & { readonly templates: ChatTemplates | undefined },
 ): Promise<TokenChunk> {
+  const reader = createRowReader(rowOptions);
   const one = async (raw: RawRow): Promise<RowOutcome> => {
     try {
-      const row = readRow(format, parseRow(raw), raw.at);
+      const row = reader.read(format, parseRow(raw), raw.at);
       return { tokenized: await tokenizeRow(row, raw.at, { ...options, ...tools }), task: row.task };
     } catch (error) {
       if (onBadRow === "error" || !isTunesmithError(error) || !isBadRow(error)) throw error;

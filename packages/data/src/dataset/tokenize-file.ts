@@ -1,7 +1,7 @@
 // One file to chunks, in order: rows are read once, cut into batches by their number and size alone, and the batches may be
 // tokenized elsewhere, several at a time.
 
-import { detectFormat, type Format } from "../formats/formats.ts";
+import { createRowReader, type Format } from "../formats/formats.ts";
 import { parseRow, type RawRow } from "../readers/raw-row.ts";
 import type { TokenChunk } from "./chunk.ts";
 import { type BatchJob, isBadRow, type TokenizeBatch } from "./tokenize-batch.ts";
@@ -40,10 +40,14 @@ export async function* firstRows(rows: AsyncIterable<RawRow>, count: number): As
  * The format of the first row that can be read; undefined if all are bad and are to be skipped.
  * @throws the error of the first row, unless bad rows are skipped; DataError `FORMAT_UNKNOWN`
  */
-function formatOf(batch: readonly RawRow[], { onBadRow }: Pick<BatchJob, "onBadRow">): Format | undefined {
+function formatOf(
+  batch: readonly RawRow[],
+  { onBadRow, rows }: Pick<BatchJob, "onBadRow" | "rows">,
+): Format | undefined {
+  const reader = createRowReader(rows);
   for (const raw of batch) {
     try {
-      return detectFormat(parseRow(raw), raw.at);
+      return reader.detect(parseRow(raw), raw.at);
     } catch (error) {
       if (onBadRow === "error" || !isBadRow(error)) throw error;
     }

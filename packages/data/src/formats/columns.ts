@@ -36,7 +36,10 @@ export function checkColumns(row: JsonObject, known: readonly string[], at: RowA
     failRow("COLUMN_UNKNOWN", at, `${what} has an unknown column ${JSON.stringify(key)}`, {
       expected: known.join(", "),
       received: key,
-      fix: near === undefined ? "remove the column" : `did you mean ${JSON.stringify(near)}? Else remove the column`,
+      fix:
+        near === undefined
+          ? "remove the column, or name it under ignore_columns"
+          : `did you mean ${JSON.stringify(near)}? Else remove the column, or name it under ignore_columns`,
     });
   }
 }
@@ -70,6 +73,22 @@ export function stringOf(value: JsonValue, at: RowAt, what: string): string {
 export function arrayOf(value: JsonValue, at: RowAt, what: string): JsonValue[] {
   if (Array.isArray(value)) return value;
   failRow("VALUE_INVALID", at, `${what} is not an array`, { expected: "an array", received: preview(value) });
+}
+
+export function objectOf(value: JsonValue, at: RowAt, what: string, expected: string): JsonObject {
+  if (value instanceof Map) return value;
+  failRow("VALUE_INVALID", at, `${what} is not an object`, { expected, received: preview(value) });
+}
+
+/** The optional `weight` of a message: how much its targets count. */
+export function weightOf(message: JsonObject, at: RowAt, what: string): { weight?: number } {
+  const weight = message.get("weight");
+  if (weight === undefined || weight === null) return {};
+  if (typeof weight === "number" && weight >= 0) return { weight };
+  failRow("VALUE_INVALID", at, `${what}.weight is not a number ≥ 0`, {
+    expected: "a number ≥ 0",
+    received: preview(weight),
+  });
 }
 
 /** The optional `task` column. */

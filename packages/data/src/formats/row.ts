@@ -17,6 +17,9 @@ export interface Message {
   readonly reasoning_content?: string;
   readonly tool_calls?: readonly JsonValue[];
   readonly tool_call_id?: string;
+  /** Alpaca's two parts of a user's content, for templates that write them apart */
+  readonly instruction?: string;
+  readonly input?: string;
 }
 
 /** Needs a chat template. */
@@ -25,6 +28,8 @@ export interface ConversationRow {
   readonly messages: readonly Message[];
   /** tool definitions handed to the template */
   readonly tools?: readonly JsonValue[];
+  /** handed to the template where the row has it */
+  readonly parallelToolCalls?: boolean;
   /** index of the first message of the completion, for prompt/completion rows made of messages */
   readonly completionFrom?: number;
   readonly task?: string;
@@ -57,4 +62,20 @@ export interface TokensRow {
   readonly task?: string;
 }
 
-export type Row = ConversationRow | CompletionRow | TextRow | TokensRow;
+/** One row that holds several conversations: the threads of a tree. */
+export interface ThreadsRow {
+  readonly kind: "threads";
+  readonly threads: readonly ConversationRow[];
+  readonly task?: string;
+}
+
+/** Two answers of which one was preferred. For later stages: supervised fine-tuning refuses it. */
+export interface PreferenceRow {
+  readonly kind: "preference";
+  readonly prompt?: string | readonly Message[];
+  readonly chosen: string | readonly Message[];
+  readonly rejected: string | readonly Message[];
+  readonly task?: string;
+}
+
+export type Row = ConversationRow | CompletionRow | TextRow | TokensRow | ThreadsRow | PreferenceRow;

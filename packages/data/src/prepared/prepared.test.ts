@@ -166,6 +166,7 @@ describe("prepared rows", () => {
     ["the format by name", { entries: [{ path: "chat.jsonl", format: "messages" }] }],
     ["max_rows", { entries: [{ path: "chat.jsonl", maxRows: 1 }] }],
     ["on_bad_row", { onBadRow: "skip" }],
+    ["ignore_columns", { entries: [{ path: "chat.jsonl", rows: { ignoreColumns: ["id"] } }] }],
   ])("%s makes other rows", async (_, change) => {
     const entries = [{ path: "chat.jsonl" }];
     await load({ entries });

@@ -26,6 +26,7 @@ async function read({ path, content, options }: Vector, onBadRow: OnBadRow, chun
   const job = {
     folder: "m",
     chatTemplate: "auto",
+    rows: {},
     trainOn: "all",
     maxLength: 10_000,
     overlong: "error",

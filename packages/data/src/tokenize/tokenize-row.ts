@@ -1,10 +1,11 @@
 // One row to examples: render, encode the joined text once, mask by character spans, shift, fit to the length.
 
+import { BUILT_IN_TEMPLATES } from "../chat-template/built-in.ts";
 import { assistantSpans, renderConversation, type SpanInput } from "../chat-template/assistant-spans.ts";
 import { type ChatTemplates, templateFor } from "../chat-template/load.ts";
 import { DataError } from "../errors.ts";
 import { failRow, type RowAt } from "../formats/columns.ts";
-import type { CompletionRow, ConversationRow, Row, TextRow, TokensRow } from "../formats/row.ts";
+import type { CompletionRow, ConversationRow, Row, TextRow, ThreadsRow, TokensRow } from "../formats/row.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { IGNORED, shiftLabels } from "./example.ts";
 import { cutText, fit, type Overlong, type Piece, type TokenizedRow } from "./fit.ts";
@@ -36,6 +37,8 @@ export interface TokenizeOptions {
  *   `DOUBLE_BOS`, `TOKEN_OUT_OF_RANGE`, `ROW_TOO_LONG` (with `overlong: "error"`)
  */
 export async function tokenizeRow(row: Row, at: RowAt, options: TokenizeOptions): Promise<TokenizedRow> {
+  if (row.kind === "preference") refusePreference(at);
+  if (row.kind === "threads") return tokenizeThreads(row, at, options);
   if (row.kind === "text") return cutText(await tokenizeText(row, at, options), options.maxLength);
   const whole =
     row.kind === "tokens"
@@ -45,6 +48,25 @@ export async function tokenizeRow(row: Row, at: RowAt, options: TokenizeOptions)
         : await tokenizeConversation(row, at, options);
   checkIds(whole, at, options);
   return fit(whole, at, options);
+}
+
+function refusePreference(at: RowAt): never {
+  failRow("FORMAT_UNSUPPORTED", at, "the row is a preference pair, and supervised fine-tuning trains on one answer", {
+    expected: "rows with one answer",
+    received: "chosen and rejected",
+    fix: 'train on the chosen answers alone: map: {prompt: "{{prompt}}", completion: "{{chosen}}"} with ignore_columns: [rejected]',
+  });
+}
+
+/** The threads of a tree count as one row. */
+async function tokenizeThreads(row: ThreadsRow, at: RowAt, options: TokenizeOptions): Promise<TokenizedRow> {
+  const threads: TokenizedRow[] = [];
+  for (const thread of row.threads) threads.push(await tokenizeRow(thread, at, options));
+  const pieces = threads.flatMap((thread) => thread.pieces);
+  const lostTokens = threads.reduce((sum, thread) => sum + thread.lostTokens, 0);
+  // a tree of which nothing was asked for has lost nothing
+  const lost = pieces.length === 0 ? (threads[0]?.lost ?? "nothing") : lostTokens > 0 ? "end" : "nothing";
+  return { pieces, tokens: threads.reduce((sum, thread) => sum + thread.tokens, 0), lostTokens, lost };
 }
 
 /** Prompt and completion as one text; the tokenizer's own post-processing adds BOS, EOS ends the completion. */
@@ -105,7 +127,7 @@ async function tokenizeConversation(row: ConversationRow, at: RowAt, options: To
   if (templates === undefined) {
     failRow("TEMPLATE_MISSING", at, "conversations need a chat template and the model has none", {
       expected: "chat_template.jinja or `chat_template` in tokenizer_config.json",
-      fix: "set chat_template: to the path of a template file",
+      fix: `set chat_template: to ${BUILT_IN_TEMPLATES.join(", ")} or the path of a template file`,
     });
   }
   const { messages, tools } = row;
@@ -113,6 +135,7 @@ async function tokenizeConversation(row: ConversationRow, at: RowAt, options: To
     template: templateFor(templates, tools),
     messages,
     tools,
+    parallelToolCalls: row.parallelToolCalls,
     special: tokenizer.special,
     now,
   };
