@@ -14,6 +14,15 @@ const conversation = {
   now: new Date(0),
 } as const;
 
+/** Bytes. Linux keeps the parent's peak in `maxRSS` across fork and exec; `VmHWM` begins with this process. */
+function peakRss(): number {
+  try {
+    return 1024 * Number(/^VmHWM:\s*(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]);
+  } catch {
+    return 1024 * process.resourceUsage().maxRSS;
+  }
+}
+
 const source = readFileSync(0, "utf8");
 compileTemplate("{% for m in messages %}{{ m.content }}{% endfor %}", "warm").render(conversation);
 const before = process.memoryUsage().rss;
@@ -29,5 +38,5 @@ try {
 }
 const wall = performance.now() - started;
 const { user, system } = process.cpuUsage(cpu);
-const grown = process.resourceUsage().maxRSS * 1024 - before;
+const grown = peakRss() - before;
 process.stdout.write(JSON.stringify({ ...outcome, wall, cpu: (user + system) / 1000, grown }));

@@ -278,7 +278,6 @@ describe("what this version does not have", () => {
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
     ["  logging: {every: 1}", "data.logging", undefined],
-    ["  eval: [{path: e.jsonl, format: oasst}]", "data.eval[0].format", "auto | messages"],
   ])("%s", async (line, key, expected) => {
     const error = await failure(`${MINIMAL}${line}\n`);
     expect(error).toMatchObject({ code: "NOT_SUPPORTED", line: 6, fix: expect.any(String) });
