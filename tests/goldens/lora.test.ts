@@ -4,18 +4,14 @@ import { linearPaths, loadModel } from "@tunesmith/models";
 import type { Model } from "@tunesmith/models";
 import { readPeft, writePeft } from "@tunesmith/lora";
 import { learningRate } from "@tunesmith/optim";
-import { train, tuneLora } from "@tunesmith/sft";
-import type { StepEvent, Tuning } from "@tunesmith/sft";
 import type { Device } from "@tunesmith/tensor";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "../support/device.ts";
-import { flatBatch, goldenPath, gradientError, maxError, readGolden, readJson } from "../support/goldens.ts";
-import type { Golden } from "../support/goldens.ts";
-
-const OPTIMIZER = { betas: [0.9, 0.999] as const, eps: 1e-8, weightDecay: 0.01 };
+import { runSteps, tuning } from "../support/golden-training.ts";
+import { goldenPath, gradientError, maxError, readGolden, readJson } from "../support/goldens.ts";
 
 // the base, and an adapter on it; fused projections in Phi-3, weights stored [in, out] in GPT-2
 const BASES: Readonly<Record<string, string>> = {
@@ -38,73 +34,12 @@ const useBase = (base: string): void => {
   afterAll(() => model.dispose());
 };
 
-/** The adapter of a golden folder, ready to train. */
-async function tuning(...folder: string[]): Promise<Tuning & { adapter: NonNullable<Tuning["adapter"]> }> {
-  const from = await readPeft(nodeFiles(), goldenPath("lora", ...folder), linearPaths(model.config));
-  return tuneLora(model, from.config, { seed: 0, from });
-}
-
-/** Rows of a golden as examples of the trainer. */
-function examples(golden: ReadonlyMap<string, Golden>): {
-  inputIds: Int32Array;
-  targets: Int32Array;
-  targetWeights: Float32Array;
-  segmentIds: Int32Array;
-  task: string;
-  row: number;
-}[] {
-  const rows = golden.get("input_ids")!.shape[0]!;
-  return Array.from({ length: rows }, (_, row) => {
-    const { inputIds, targets, segmentIds } = flatBatch(golden, { from: row, to: row + 1 });
-    return {
-      inputIds,
-      targets,
-      targetWeights: Float32Array.from(targets, (t) => (t === -100 ? 0 : 1)),
-      segmentIds: segmentIds.map((s) => Math.min(s, 0)),
-      task: "golden",
-      row,
-    };
-  });
-}
-
-async function runSteps(
-  tuned: Tuning,
-  golden: ReadonlyMap<string, Golden>,
-  options: {
-    totalSteps: number;
-    window: (step: number) => number[][];
-    lr: (step: number) => number;
-    clip: number | undefined;
-    packing: boolean;
-    afterStep?: (step: number) => Promise<void>;
-  },
-): Promise<StepEvent[]> {
-  const events: StepEvent[] = [];
-  const run = train(tuned, {
-    examples: examples(golden),
-    tasks: [{ name: "golden", lossWeight: 1 }],
-    schedule: {
-      totalSteps: options.totalSteps,
-      stepsPerEpoch: options.totalSteps,
-      window: options.window,
-      epochAt: () => 0,
-    },
-    packing: options.packing,
-    objective: "token_mean",
-    optimizer: { ...OPTIMIZER, maxGradNorm: options.clip },
-    learningRate: options.lr,
-    now: () => performance.now(),
-  });
-  for await (const event of run) if (event.type === "step") events.push(event);
-  return events;
-}
-
 describe.each(Object.entries(BASES))("%s", (name, base) => {
   useBase(base);
 
   test("loss, gradient norm and the first AdamW step", async () => {
     const golden = readGolden("lora", name, "golden.safetensors");
-    const tuned = await tuning(name, "adapter");
+    const tuned = await tuning(model, name, "adapter");
     const [step] = await runSteps(tuned, golden, {
       totalSteps: 1,
       window: () => [[0, 1]],
@@ -129,7 +64,7 @@ describe.each(Object.entries(BASES))("%s", (name, base) => {
 
   test("gradients of every A and B", async () => {
     const golden = readGolden("lora", name, "golden.safetensors");
-    const tuned = await tuning(name, "adapter");
+    const tuned = await tuning(model, name, "adapter");
     // a rate of 0 leaves the parameters alone, and AdamW's first moment is then (1 − β₁) times the gradient
     await runSteps(tuned, golden, {
       totalSteps: 1,
@@ -151,7 +86,7 @@ describe.each(Object.entries(BASES))("%s", (name, base) => {
   });
 
   test("an adapter that was read is written back with the same tensors", async () => {
-    const tuned = await tuning(name, "adapter");
+    const tuned = await tuning(model, name, "adapter");
     const folder = mkdtempSync(join(tmpdir(), "tunesmith-"));
     try {
       await writePeft(nodeFiles(), folder, tuned.adapter, "base");
@@ -182,7 +117,7 @@ describe.each(["llama_qkvo_20steps", "llama_all_linear_20steps"])("%s", (name) =
     const log = readJson<{
       steps: { loss: number; label_tokens: number; grad_norm_before_clip: number; lr: number }[];
     }>("lora", name, "log.json");
-    const tuned = await tuning(name, "adapter_start");
+    const tuned = await tuning(model, name, "adapter_start");
     const schedule = { name: "linear" as const, lr: 1e-3, warmupSteps: 3, totalSteps: 20 };
     const events = await runSteps(tuned, readGolden("lora", name, "data.safetensors"), {
       totalSteps: 20,

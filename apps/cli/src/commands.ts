@@ -144,6 +144,13 @@ export const COMMANDS = {
     flags: ["set", "shard"],
     load: () => import("./commands/data.ts"),
   }),
+  quantize: command({
+    summary: "writes a model folder with its projections in four bits, as bitsandbytes stores them",
+    usage: ["--model DIR --out DIR [--type nf4|fp4] [--double-quant] [--block-size N]"],
+    flags: ["model", "out", "type", "double-quant", "block-size"],
+    required: [["model"], ["out"]],
+    load: () => import("./commands/quantize.ts"),
+  }),
   demo: command({
     summary: "the README's main job: fine-tunes an embedded tiny model and shows what it learned",
     usage: ["[--seed S] [--shuffled]"],
@@ -161,7 +168,7 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
-export const LATER_COMMANDS: readonly string[] = ["chat", "plan", "quantize"];
+export const LATER_COMMANDS: readonly string[] = ["chat", "plan"];
 
 /** Flags of the contract that a command of this version does not have. */
 export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };

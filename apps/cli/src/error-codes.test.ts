@@ -80,6 +80,32 @@ function prompt(row: object): Case {
     files: { "t.jinja": "{{ messages[0].content }}", "m.json": JSON.stringify(row) },
   };
 }
+function quantized(quantization: object): string {
+  const config = JSON.parse(String(MODEL["model/config.json"])) as object;
+  return JSON.stringify({ ...config, quantization_config: quantization });
+}
+/** A folder that bitsandbytes wrote, with the first such text in its tensors' header replaced by another as long. */
+function nf4(text: string, by: string): Files {
+  const golden = new URL("../../../fixtures/goldens/models/llama-nf4-bnb/", import.meta.url);
+  const bytes = readFileSync(new URL("model.safetensors", golden));
+  const at = bytes.indexOf(text);
+  if (at < 0 || by.length !== text.length) throw new Error(`cannot replace ${text}`);
+  bytes.write(by, at);
+  return {
+    "model/config.json": readFileSync(new URL("config.json", golden)),
+    "model/model.safetensors": bytes,
+  };
+}
+/** Weights of which some are infinite. */
+function withInfinity(): Uint8Array {
+  const bytes = Uint8Array.from(MODEL_WITH_WEIGHTS["model/model.safetensors"] as Uint8Array);
+  const header = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const text = new TextDecoder().decode(bytes.subarray(8, 8 + header));
+  const tensors = JSON.parse(text) as Record<string, { data_offsets: [number, number] }>;
+  const start = tensors["model.layers.0.mlp.up_proj.weight"]!.data_offsets[0];
+  bytes.set([0, 0, 0x80, 0x7f], 8 + header + start);
+  return bytes;
+}
 function cannot(code: ErrorCode, because: string, exit: number): Case {
   return {
     thrown: new TunesmithError(code, `something was done and ${code} happened`, { fix: "do otherwise" }),
@@ -260,6 +286,20 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
         ]),
       ),
     },
+  },
+  QUANT_UNSUPPORTED: model({
+    ...MODEL_WITH_WEIGHTS,
+    "model/config.json": quantized({ quant_method: "gptq", bits: 4 }),
+  }),
+  QUANT_INVALID: model({
+    ...MODEL_WITH_WEIGHTS,
+    "model/config.json": quantized({ quant_method: "bitsandbytes", load_in_4bit: "yes" }),
+  }),
+  QUANT_TENSOR_MISSING: model(nf4("q_proj.weight.absmax", "q_proj.weight.absent")),
+  QUANT_TENSOR_MISMATCH: model(nf4('q_proj.weight.absmax":{"dtype":"U8"', 'q_proj.weight.absmax":{"dtype":"I8"')),
+  WEIGHT_NOT_FINITE: {
+    argv: ["quantize", "--model", "model", "--out", "four"],
+    files: { ...MODEL, "model/model.safetensors": withInfinity() },
   },
   // sft
   NON_FINITE: {

@@ -54,7 +54,11 @@ export const FLAGS = {
     value: "FILE",
     help: "JSON file with a conversation: a list of messages, or {messages, tools?}",
   },
-  out: { type: "string", value: "FILE", help: "file to write: one JSON line per row" },
+  out: {
+    type: "string",
+    value: "FILE",
+    help: "what to write: a file with one JSON line per row, or the folder of quantize",
+  },
   n: { type: "integer", value: "K", min: 1, help: "samples per row; default 1" },
   "max-new-tokens": { type: "integer", value: "N", min: 1, help: "stop after this many tokens; default 256" },
   temperature: { type: "number", value: "T", min: 0, help: "0 = greedy; default 0" },
@@ -84,7 +88,7 @@ export const FLAGS = {
   type: {
     type: "string",
     value: "T",
-    help: "cat (exact; default) | svd | linear | magnitude_prune | ties | dare_linear | dare_ties, as in PEFT",
+    help: "of quantize: nf4 (default) | fp4; of adapter merge: cat (exact; default) | svd | linear | magnitude_prune | ties | dare_linear | dare_ties, as in PEFT",
   },
   rank: { type: "integer", value: "N", min: 1, help: "rank of the new adapter" },
   density: { type: "number", value: "D", above: 0, max: 1, help: "share of entries that thinning types keep" },
@@ -95,6 +99,15 @@ export const FLAGS = {
     type: "string",
     value: "I/N",
     help: "do part I of N, counted from 1; the parts may run anywhere, in any order",
+  },
+
+  "double-quant": { type: "boolean", help: "store the scales of blocks in eight bits" },
+  "block-size": {
+    type: "integer",
+    value: "N",
+    min: 32,
+    max: 4096,
+    help: "elements that share a scale, a power of two; default 64",
   },
 
   rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },

@@ -8,6 +8,7 @@ import { nodeFiles } from "@tunesmith/node";
 import { learningRate, warmupSteps } from "@tunesmith/optim";
 import type { Device } from "@tunesmith/tensor";
 import { type EvalResult, evaluate, train, type TrainOptions, tuneLora } from "@tunesmith/sft";
+import { baseCodec } from "./base-weights.ts";
 import { checkAgainstAdapter } from "./config/init-from.ts";
 import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./config/load.ts";
 import type { Context } from "./context.ts";
@@ -67,7 +68,10 @@ export async function trainRun(
   sayPlan(data, context);
 
   const device = given.device ?? (await openGpu(context));
-  const model = await loadModel(device, files, config.model, { positions: data.positions });
+  const model = await loadModel(device, files, config.model, {
+    positions: data.positions,
+    codec: await baseCodec(files, loaded),
+  });
   const tuning = await putAdapter(loaded, model, files);
   const profiler = profile ? await startProfile(device, context) : undefined;
   const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });

@@ -1,7 +1,14 @@
 // Models and adapters from folders onto a device.
 
 import { type Files, InputError } from "@tunesmith/core";
-import { assembleLora, frozenTensors, type LoraAdapter, readPeft } from "@tunesmith/lora";
+import {
+  assembleLora,
+  type FourBitCodec,
+  fourBitCodec,
+  frozenTensors,
+  type LoraAdapter,
+  readPeft,
+} from "@tunesmith/lora";
 import { linearPaths, loadModel, type Model } from "@tunesmith/models";
 import type { Device } from "@tunesmith/tensor";
 
@@ -14,13 +21,17 @@ export interface ReadyModel {
 /**
  * Loads a model folder and, where one is named, a PEFT folder on top.
  * @param options.positions - longest sequence that will be asked for
+ * @param options.codec - of the base; default: as it is stored
  */
 export async function loadReadyModel(
   device: Device,
   files: Files,
-  options: { model: string; adapter: string | undefined; positions: number },
+  options: { model: string; adapter: string | undefined; positions: number; codec?: FourBitCodec },
 ): Promise<ReadyModel> {
-  const model = await loadModel(device, files, options.model, { positions: options.positions });
+  const model = await loadModel(device, files, options.model, {
+    positions: options.positions,
+    codec: options.codec ?? fourBitCodec(),
+  });
   if (options.adapter === undefined) return { model, adapter: undefined };
   const { config, targets, shapes, values } = await readPeft(files, options.adapter, linearPaths(model.config));
   const tensors = frozenTensors(device, shapes, (name) => values.get(name)!);

@@ -1,5 +1,6 @@
 /**
- * LoRA adapters for any linear layer, read and written in the PEFT format.
+ * LoRA adapters for any linear layer, read and written in the PEFT format, and base weights in four bits as bitsandbytes
+ * stores them.
  *
  * @packageDocumentation
  */
@@ -18,3 +19,11 @@ export type { PeftAdapter } from "./peft.ts";
 export { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 export { resolveTargets } from "./targets.ts";
 export type { TargetModules } from "./targets.ts";
+export { fourBitCodec } from "./four-bit/codec.ts";
+export type { FourBitCodec, RowSource } from "./four-bit/codec.ts";
+export { bitsandbytesConfig } from "./four-bit/bitsandbytes-config.ts";
+export { bitsandbytesNames, findBitsandbytes } from "./four-bit/bitsandbytes.ts";
+export type { BitsandbytesMatrix } from "./four-bit/bitsandbytes.ts";
+export { dequantizeFourBit, quantizeFourBit } from "./four-bit/quantize.ts";
+export type { FourBitData, FourBitOptions } from "./four-bit/quantize.ts";
+export { writeBitsandbytes } from "./four-bit/write-bitsandbytes.ts";

@@ -9,19 +9,24 @@ export type TargetModules = string | readonly string[];
  *
  * @param targets - what to match
  * @param paths - the model's linear layers without the output head
+ * @param key - what the user wrote the targets under, for errors
  * @throws LoraError `TARGET_UNMATCHED` for a target that matches nothing, with the nearest name
  */
-export function resolveTargets(targets: TargetModules, paths: Iterable<string>): string[] {
+export function resolveTargets(
+  targets: TargetModules,
+  paths: Iterable<string>,
+  key: string = "target_modules",
+): string[] {
   const all = [...paths];
   if (targets === "all-linear") return all;
   if (typeof targets === "string") {
     const pattern = regex(targets);
     const found = all.filter((path) => pattern.test(path));
-    if (found.length === 0) throw unmatched(targets, all);
+    if (found.length === 0) throw unmatched(targets, all, key);
     return found;
   }
   const matches = (path: string, target: string): boolean => path === target || path.endsWith(`.${target}`);
-  for (const target of targets) if (!all.some((path) => matches(path, target))) throw unmatched(target, all);
+  for (const target of targets) if (!all.some((path) => matches(path, target))) throw unmatched(target, all, key);
   return all.filter((path) => targets.some((target) => matches(path, target)));
 }
 
@@ -41,10 +46,10 @@ function regex(source: string): RegExp {
   }
 }
 
-function unmatched(target: string, paths: readonly string[]): LoraError {
+function unmatched(target: string, paths: readonly string[], key: string): LoraError {
   const names = [...new Set(paths.map((path) => path.split(".").at(-1)!))];
   const near = nearest(target, [...names, ...paths]);
-  return new LoraError("TARGET_UNMATCHED", `target_modules "${target}" matches no linear layer of the model`, {
+  return new LoraError("TARGET_UNMATCHED", `${key} "${target}" matches no linear layer of the model`, {
     received: target,
     expected: names.join(", "),
     fix: near ? `did you mean ${near}?` : `choose among ${names.join(", ")}, or "all-linear"`,

@@ -2,16 +2,17 @@
 // parameter says where it lives.
 
 import { ropeTables } from "@tunesmith/autograd";
-import { BYTES_PER_ELEMENT, state } from "@tunesmith/tensor";
+import { BYTES_PER_ELEMENT, state, viewOf, weightShards } from "@tunesmith/tensor";
 import type { Device, Tensor, TensorData, Weight, DenseFormat, WeightShard } from "@tunesmith/tensor";
 import { architectureOf } from "./architectures/registry.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Layer, Model, Rotary } from "./decoder.ts";
 import { ModelError } from "./errors.ts";
-import { parameterShapes } from "./parameters.ts";
+import { linearPaths, parameterShapes } from "./parameters.ts";
 import { inverseFrequencies, rotaryScale } from "./rope.ts";
 import type { RopeConfig } from "./rope.ts";
 import { fill, norm } from "./tree.ts";
+import type { StoredMatrix, WeightCodec } from "./weight-codec.ts";
 
 export interface LoadOptions {
   /** positions to prepare; default: the config's, at most 8192 */
@@ -21,6 +22,8 @@ export interface LoadOptions {
    * Undefined leaves the parameter frozen, in the format it has on disk.
    */
   readonly place?: (name: string) => readonly PlacedRows[] | undefined;
+  /** reads and makes matrices in formats that plain checkpoints do not have */
+  readonly codec?: WeightCodec;
 }
 
 /** Some rows of a trained parameter. */
@@ -30,22 +33,25 @@ export interface PlacedRows {
 }
 
 /** One parameter's data, wherever it comes from. */
-export interface ParameterSource {
+export type ParameterSource = PlainSource | StoredMatrix;
+
+export interface PlainSource {
   readonly format: DenseFormat;
   /** all elements, widened */
   f32(): Promise<Float32Array>;
   /** rows in the stored format */
-  rows(first: number, count: number): Promise<TensorData>;
+  rows(first: number, count: number): Promise<TensorData<DenseFormat>>;
 }
 
 /** A model whose parameters come from `source`. */
 export async function build(
   device: Device,
   config: ModelConfig,
-  options: LoadOptions,
+  options: LoadOptions & { encode?: WeightCodec | undefined },
   source: (name: string, shape: readonly number[]) => ParameterSource,
 ): Promise<Model> {
   const shapes = parameterShapes(config);
+  const projections = new Set([...linearPaths(config).keys()].map((path) => `${path}.weight`));
   const owned: Tensor[] = [];
   const own = <T extends Tensor>(tensor: T): T => {
     owned.push(tensor);
@@ -64,7 +70,14 @@ export async function build(
     const from = source(name, shape);
     const placed = options.place?.(name);
     if (placed) return placedMatrix(shape, await from.f32(), placed);
-    return frozenMatrix(device, name, shape, from, own);
+    const weight = await frozenMatrix(
+      device,
+      { name, shape },
+      from,
+      projections.has(name) ? options.encode : undefined,
+    );
+    for (const { tensor } of weight.shards) own(tensor);
+    return weight;
   };
   const parameters = new Map<string, Tensor | Weight>();
   for (const [name, shape] of shapes) parameters.set(name, await (shape.length === 1 ? vector(name) : matrix(name)));
@@ -158,25 +171,33 @@ function placedMatrix(shape: readonly [number, number], data: Float32Array, plac
   return { shape, format: "f32", shards };
 }
 
-/** Uploads a matrix in its stored format, as row shards that each fit a binding. */
+/** Bytes that may wait in the queue at once: they are held twice. */
+const PIECE_BYTES = 2 ** 24;
+
+/** A matrix in the format the codec gives it, else in its stored one, as row shards that each fit a binding. */
 async function frozenMatrix(
   device: Device,
-  name: string,
-  [rows, cols]: readonly [number, number],
+  { name, shape }: { name: string; shape: readonly [number, number] },
   from: ParameterSource,
-  own: <T extends Tensor>(tensor: T) => T,
+  codec: WeightCodec | undefined,
 ): Promise<Weight> {
-  const bytesPerRow = cols * BYTES_PER_ELEMENT[from.format];
-  const most = Math.floor((device.facts.maxBindingBytes - 16) / bytesPerRow);
-  const count = Math.ceil(rows / most);
-  // shards of equal size, rounded to 64 rows so that tiles stay whole
-  const perShard = count === 1 ? rows : Math.min(most, Math.ceil(rows / count / 64) * 64);
+  if ("load" in from) return from.load(device);
+  const { format } = from;
+  const encoded = codec?.encode(device, { name, shape, format, rows: from.rows });
+  if (encoded) return encoded;
+  const [, cols] = shape;
+  // pieces of whole 256 bytes, so that each is a view
+  const rowsAtOnce = Math.max(128, Math.floor(PIECE_BYTES / (cols * BYTES_PER_ELEMENT[format]) / 128) * 128);
   const shards: WeightShard[] = [];
-  for (let first = 0; first < rows; first += perShard) {
-    const n = Math.min(perShard, rows - first);
-    const data = await from.rows(first, n);
-    const tensor = own(state(device, { shape: [n, cols], dtype: from.format, category: "weights", label: name, data }));
-    shards.push({ tensor, firstRow: first, rows: n });
+  for (const { firstRow, rows } of weightShards(shape, { format }, device.facts.maxBindingBytes)) {
+    const tensor = state(device, { shape: [rows, cols], dtype: format, category: "weights", label: name });
+    for (let row = 0; row < rows && !device.virtual; row += rowsAtOnce) {
+      const count = Math.min(rowsAtOnce, rows - row);
+      const data = await from.rows(firstRow + row, count);
+      viewOf(tensor, row * cols, [count, cols]).write(data);
+      if (count * cols * BYTES_PER_ELEMENT[format] >= PIECE_BYTES / 2) await device.idle();
+    }
+    shards.push({ tensor, firstRow, rows });
   }
-  return { shape: [rows, cols], format: from.format, shards };
+  return { shape, format, shards };
 }

@@ -1,28 +1,34 @@
 // A model folder on disk: config.json and weights that fit each other, tensor by tensor.
 
 import { parseStrictJson } from "@tunesmith/core";
-import type { Files } from "@tunesmith/core";
+import type { Files, JsonValue } from "@tunesmith/core";
 import { openModel, toF32 } from "@tunesmith/safetensors";
 import type { TensorSource } from "@tunesmith/safetensors";
 import { BYTES_PER_ELEMENT } from "@tunesmith/tensor";
 import type { DenseFormat } from "@tunesmith/tensor";
 import type { OuterNames } from "./architecture.ts";
 import { architectureOf } from "./architectures/registry.ts";
-import type { ParameterSource } from "./build.ts";
+import type { PlainSource } from "./build.ts";
 import { parseModelConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import { parameterShapes } from "./parameters.ts";
+import { quantizationOf, refuseQuantized } from "./quantization.ts";
+import type { MatrixDecoder, StoredMatrix, WeightCodec } from "./weight-codec.ts";
 
 const FORMATS: Readonly<Record<string, DenseFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
 /** Reads `config.json` of a model folder. */
 export async function readModelConfig(files: Files, folder: string): Promise<ModelConfig> {
   const path = files.join(folder, "config.json");
+  return parseModelConfig(await readJson(files, path), path);
+}
+
+async function readJson(files: Files, path: string): Promise<JsonValue> {
   const file = await files.open(path);
   try {
     const bytes = await file.read(0, file.size);
-    return parseModelConfig(parseStrictJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes), { path }), path);
+    return parseStrictJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes), { path });
   } finally {
     await file.close();
   }
@@ -33,22 +39,38 @@ export async function readModelConfig(files: Files, folder: string): Promise<Mod
  * there under its name with its shape and a dtype that loads.
  * @throws whatever `loadModel` throws before the first weight is read
  */
-export async function checkModel(files: Files, folder: string): Promise<ModelConfig> {
-  const { config, tensors } = await openChecked(files, folder);
+export async function checkModel(files: Files, folder: string, codec?: WeightCodec): Promise<ModelConfig> {
+  const { config, tensors } = await openChecked(files, folder, codec);
   await tensors.close();
   return config;
 }
 
-/** Opens a folder whose tensors fit its config. The caller closes `tensors`. */
-export async function openChecked(
-  files: Files,
-  folder: string,
-): Promise<{ config: ModelConfig; tensors: TensorSource }> {
-  const config = await readModelConfig(files, folder);
+/** A checkpoint whose tensors fit its config. */
+interface OpenCheckpoint {
+  readonly config: ModelConfig;
+  /** closed by the caller */
+  readonly tensors: TensorSource;
+  readonly quantized: boolean;
+  /** matrices that are not one plain tensor, by name */
+  readonly stored: ReadonlyMap<string, StoredMatrix>;
+}
+
+/** Opens a folder whose tensors fit its config. */
+export async function openChecked(files: Files, folder: string, codec?: WeightCodec): Promise<OpenCheckpoint> {
+  const configPath = files.join(folder, "config.json");
+  const json = await readJson(files, configPath);
+  const config = parseModelConfig(json, configPath);
+  const quantization = json instanceof Map ? quantizationOf(json, configPath) : undefined;
+  if (quantization && !codec) refuseQuantized(configPath);
   const tensors = underFullNames(await openModel(files, folder), architectureOf(config.architecture)!.names);
   try {
-    await checkNames(config, tensors, folder);
-    return { config, tensors };
+    const decoder = quantization && codec?.decoder(quantization, { tensors, folder, configPath });
+    return {
+      config,
+      tensors,
+      quantized: quantization !== undefined,
+      stored: await checkNames(config, tensors, folder, decoder),
+    };
   } catch (error) {
     await tensors.close();
     throw error;
@@ -68,10 +90,15 @@ function underFullNames(source: TensorSource, { prefix, head }: OuterNames): Ten
   };
 }
 
+/** How a plain tensor of a checked checkpoint is stored. */
+export function denseFormat({ tensors }: TensorSource, name: string): DenseFormat {
+  return FORMATS[tensors.get(name)!.dtype]!;
+}
+
 /** One parameter of an open checkpoint. */
-export function fromCheckpoint(tensors: TensorSource, name: string): ParameterSource {
+export function fromCheckpoint(tensors: TensorSource, name: string): PlainSource {
   const { dtype, shape } = tensors.tensors.get(name)!;
-  const format = FORMATS[dtype]!;
+  const format = denseFormat(tensors, name);
   const cols = shape[1] ?? 1;
   const width = BYTES_PER_ELEMENT[format];
   return {
@@ -85,11 +112,24 @@ export function fromCheckpoint(tensors: TensorSource, name: string): ParameterSo
   };
 }
 
-async function checkNames(config: ModelConfig, tensors: TensorSource, folder: string): Promise<void> {
+async function checkNames(
+  config: ModelConfig,
+  tensors: TensorSource,
+  folder: string,
+  decoder: MatrixDecoder | undefined,
+): Promise<Map<string, StoredMatrix>> {
   const wanted = parameterShapes(config);
   const { names } = architectureOf(config.architecture)!;
   const [head, embedding] = [`${names.head}.weight`, `${names.embedding}.weight`];
+  const stored = new Map<string, StoredMatrix>();
+  const explained = new Set<string>();
   for (const [name, shape] of wanted) {
+    const matrix = shape.length === 2 ? await decoder?.find(name, shape as [number, number]) : undefined;
+    if (matrix) {
+      stored.set(name, matrix);
+      for (const part of matrix.tensors) explained.add(part);
+      continue;
+    }
     const found = tensors.tensors.get(name);
     if (!found)
       throw new ModelError(
@@ -125,7 +165,7 @@ async function checkNames(config: ModelConfig, tensors: TensorSource, folder: st
       );
   }
   for (const name of tensors.tensors.keys()) {
-    if (wanted.has(name) || names.ignored?.test(name)) continue;
+    if (wanted.has(name) || explained.has(name) || names.ignored?.test(name)) continue;
     if (config.tiedHead && name === head && (await equalBytes(tensors, name, embedding))) continue;
     throw new ModelError(
       "TENSOR_UNEXPECTED",
@@ -140,6 +180,7 @@ async function checkNames(config: ModelConfig, tensors: TensorSource, folder: st
       },
     );
   }
+  return stored;
 }
 
 async function equalBytes(tensors: TensorSource, a: string, b: string): Promise<boolean> {

@@ -95,17 +95,6 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
   const read = new ConfigReader(json, path);
   const type = read.text("model_type");
   const architecture = architectureOf(type) ?? refuse(type, path);
-  // transformers' key and MLX's
-  const quantized = ["quantization_config", "quantization"].find((key) => read.has(key));
-  if (quantized !== undefined)
-    throw new ModelError(
-      "ARCHITECTURE_UNSUPPORTED",
-      `${path}: the weights are quantized (${quantized}), which this version does not load`,
-      {
-        path,
-        fix: "use the original 16-bit checkpoint",
-      },
-    );
   for (const key of FOREIGN) read.off(key);
   const config = architecture.parse(read);
   if (config.headDim > MAX_HEAD_DIM)

@@ -14,7 +14,7 @@ export function drawModel(
   config: ModelConfig,
   options: LoadOptions & { seed: number },
 ): Promise<Model> {
-  return build(device, config, options, (name, shape) => {
+  return build(device, config, { ...options, encode: options.codec }, (name, shape) => {
     const values =
       shape.length === 1
         ? new Float32Array(shape[0]!).fill(name.endsWith("bias") || config.norm === "rms_offset" ? 0 : 1)

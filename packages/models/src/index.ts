@@ -24,6 +24,7 @@ export { drawModel } from "./draw.ts";
 export { loadModel } from "./load.ts";
 export { planModel, readModelFormats } from "./plan-model.ts";
 export { linearPaths, parameterShapes } from "./parameters.ts";
+export type { MatrixDecoder, PlainMatrix, StoredMatrix, WeightCodec } from "./weight-codec.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export { Generator } from "./generate.ts";
 export type { Generated, GenerateOptions } from "./generate.ts";

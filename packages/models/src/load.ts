@@ -15,9 +15,18 @@ export async function loadModel(
   folder: string,
   options: LoadOptions = {},
 ): Promise<Model> {
-  const { config, tensors } = await openChecked(files, folder);
+  const { config, tensors, stored, quantized } = await openChecked(files, folder, options.codec);
+  // what a quantized checkpoint left plain, it left so on purpose
+  const encode = quantized ? undefined : options.codec;
   try {
-    return await build(device, config, options, (name) => fromCheckpoint(tensors, name));
+    const model = await build(
+      device,
+      config,
+      { ...options, encode },
+      (name) => stored.get(name) ?? fromCheckpoint(tensors, name),
+    );
+    device.trim(); // what a codec worked with
+    return model;
   } finally {
     await tensors.close();
   }

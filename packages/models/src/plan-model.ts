@@ -2,26 +2,43 @@ import type { Files } from "@tunesmith/core";
 import type { Device, DenseFormat } from "@tunesmith/tensor";
 import { build } from "./build.ts";
 import type { LoadOptions } from "./build.ts";
-import { fromCheckpoint, openChecked } from "./checkpoint.ts";
+import { denseFormat, openChecked } from "./checkpoint.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Model } from "./decoder.ts";
+import type { StoredMatrix, WeightCodec } from "./weight-codec.ts";
+
+/** How the matrices of a checkpoint are stored. */
+export interface ModelFormats {
+  /** of a matrix that is one plain tensor, by its name in the checkpoint */
+  readonly format: (name: string) => DenseFormat;
+  /** matrices in a format of their own; their checkpoint may be closed */
+  readonly stored?: ReadonlyMap<string, StoredMatrix>;
+}
 
 /**
  * A model of the right shapes whose weights are never read: for planning, on a device made by `virtualDevice`.
  *
- * @param options.format - how a matrix is stored, by its name in the checkpoint; default bf16
+ * @param options.format - default: bf16
  */
 export function planModel(
   device: Device,
   config: ModelConfig,
-  options: LoadOptions & { format?: (name: string) => DenseFormat } = {},
+  options: LoadOptions & Partial<ModelFormats> = {},
 ): Promise<Model> {
-  const { format = (): DenseFormat => "bf16", ...rest } = options;
-  return build(device, config, rest, (name) => ({
-    format: format(name),
-    f32: () => Promise.resolve(new Float32Array(0)),
-    rows: () => Promise.resolve(new Uint16Array(0)),
-  }));
+  const { format = (): DenseFormat => "bf16", stored, ...rest } = options;
+  // as in loadModel: what a quantized checkpoint left plain stays plain
+  const encode = stored && stored.size > 0 ? undefined : options.codec;
+  return build(
+    device,
+    config,
+    { ...rest, encode },
+    (name) =>
+      stored?.get(name) ?? {
+        format: format(name),
+        f32: () => Promise.resolve(new Float32Array(0)),
+        rows: () => Promise.resolve(new Uint16Array(0)),
+      },
+  );
 }
 
 /**
@@ -31,8 +48,9 @@ export function planModel(
 export async function readModelFormats(
   files: Files,
   folder: string,
-): Promise<{ config: ModelConfig; format: (name: string) => DenseFormat }> {
-  const { config, tensors } = await openChecked(files, folder);
+  codec?: WeightCodec,
+): Promise<ModelFormats & { readonly config: ModelConfig }> {
+  const { config, tensors, stored } = await openChecked(files, folder, codec);
   await tensors.close();
-  return { config, format: (name) => fromCheckpoint(tensors, name).format };
+  return { config, stored, format: (name) => denseFormat(tensors, name) };
 }

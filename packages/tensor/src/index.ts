@@ -43,6 +43,7 @@ export type { ShardPlan, WeightEncoding } from "./shards.ts";
 export type { KernelChoices } from "./kernel-choices.ts";
 export { autotune } from "./kernels/matmul/autotune.ts";
 export type { AutotuneOptions, Tuned } from "./kernels/matmul/autotune.ts";
+export { blockMaxima, encodeFourBit } from "./kernels/four-bit.ts";
 export { columnSums, sumSlices } from "./kernels/matmul/column-sums.ts";
 export { matmul } from "./kernels/matmul/matmul.ts";
 export type { MatmulArgs } from "./kernels/matmul/matmul.ts";

@@ -17,7 +17,7 @@ export interface ShardPlan {
 }
 
 /**
- * The row shards of a matrix, each at most `maxBindingBytes`: one if it fits, else of equal size, rounded to 64 rows so
+ * The row shards of a matrix, each below `maxBindingBytes`: one if it fits, else of equal size, rounded to 64 rows so
  * that tiles stay whole, and to the borders of blocks.
  *
  * @throws TensorError `OUT_OF_MEMORY` where even the smallest shard exceeds the limit
@@ -32,7 +32,7 @@ export function weightShards(
     const layout = fourBitLayout({ ...encoding, firstElement: firstRow * cols, elements: count * cols });
     return byteSize([layout.words], "u32");
   };
-  if (bytes(0, rows) <= maxBindingBytes) return [{ firstRow: 0, rows, bytes: bytes(0, rows) }];
+  if (bytes(0, rows) < maxBindingBytes) return [{ firstRow: 0, rows, bytes: bytes(0, rows) }];
   // rows between two borders where a shard may begin
   const step = "blockSize" in encoding ? encoding.blockSize / gcd(encoding.blockSize, cols) : 1;
   // bytes of a row, from above: with double quantization a shard brings a map, and may begin inside a group

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import type { ErrorJson, Files } from "@tunesmith/core";
 import { InputError } from "@tunesmith/core";
 import { DataError, detectFormat, expandPaths, readRow, readRows } from "@tunesmith/data";
-import { readPeft } from "@tunesmith/lora";
+import { fourBitCodec, readPeft } from "@tunesmith/lora";
 import { checkModel } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles } from "@tunesmith/node";
 import { openSafetensors } from "@tunesmith/safetensors";
@@ -92,7 +92,7 @@ async function kindOf(path: string): Promise<Kind> {
 }
 
 async function checkModelFolder({ files, path }: Place): Promise<string> {
-  const { architecture, layers, hiddenSize } = await checkModel(files, path);
+  const { architecture, layers, hiddenSize } = await checkModel(files, path, fourBitCodec());
   const model = `model, ${architecture} with ${layers} layers of ${hiddenSize}`;
   if (!(await files.exists(files.join(path, "tokenizer.json"))))
     return `${model}; no tokenizer.json, so only rows of token ids can be used`;

@@ -3,8 +3,10 @@
 import { resolve } from "node:path";
 import { type Files, parseStrictJson } from "@tunesmith/core";
 import type { Example } from "@tunesmith/data";
+import { type FourBitCodec, fourBitCodec } from "@tunesmith/lora";
 import { nodeFiles } from "@tunesmith/node";
 import { evaluate, type EvalResult } from "@tunesmith/sft";
+import { baseCodec } from "../base-weights.ts";
 import { loadConfig } from "../config/load.ts";
 import { configError } from "../config/problem.ts";
 import type { Context, Outcome } from "../context.ts";
@@ -26,6 +28,7 @@ interface Job {
   readonly examples: readonly Example[];
   readonly positions: number;
   readonly batchSize: number;
+  readonly codec: FourBitCodec;
 }
 
 const BATCH_SIZE = 8;
@@ -74,6 +77,7 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
     examples: data.evaluation!,
     positions: data.positions,
     batchSize: config.train.batch_size,
+    codec: await baseCodec(files, loaded),
   };
 }
 
@@ -123,7 +127,7 @@ async function fileJob(files: Files, options: Options<Flags>, context: Context):
     trainOn: trainOnFlag(options.trainOn),
     maxLength,
   });
-  return { ...paths, examples, positions: maxLength, batchSize: BATCH_SIZE };
+  return { ...paths, examples, positions: maxLength, batchSize: BATCH_SIZE, codec: fourBitCodec() };
 }
 
 function textOf({ loss, perplexity, token_accuracy: accuracy, targets, tasks }: EvalResult): string {

@@ -116,8 +116,22 @@ const tuneSchema = z.strictObject({
   use_rslora: z.boolean().default(false),
   init_from: z.string().min(1).nullable().default(null).describe("a PEFT folder to continue from"),
   quant: z
-    .strictObject({ type: z.enum(["nf4", "fp4"]).default("nf4"), double_quant: z.boolean().default(true) })
-    .prefault({}),
+    .strictObject({
+      type: z.enum(["nf4", "fp4"]).default("nf4"),
+      double_quant: z.boolean().default(true).describe("store the scales of blocks in eight bits"),
+      block_size: z
+        .literal([32, 64, 128, 256, 512, 1024, 2048, 4096])
+        .default(64)
+        .describe("elements that share a scale"),
+      skip_modules: z
+        .array(z.string().min(1))
+        .default([])
+        .describe(
+          "projections that stay as they are stored, matched like target_modules; embedding and head always do",
+        ),
+    })
+    .prefault({})
+    .describe("method qlora: how the base is stored"),
   unfreeze: z.array(z.string().min(1)).default([]).describe("method freeze: what trains"),
 });
 

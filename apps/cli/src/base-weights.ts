@@ -1,0 +1,51 @@
+// How the frozen base is stored on the device: as it is on disk, or in four bits.
+
+import type { Files } from "@tunesmith/core";
+import { type FourBitCodec, fourBitCodec, type FourBitOptions, resolveTargets } from "@tunesmith/lora";
+import { linearPaths, readModelConfig } from "@tunesmith/models";
+import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
+import { configError } from "./config/problem.ts";
+
+/** `tune.quant` as the options of the quantizer; undefined where the base stays as it is. */
+export function fourBitOptions({ tune }: ResolvedConfig): FourBitOptions | undefined {
+  if (tune.method !== "qlora") return undefined;
+  const { type, double_quant: doubleQuant, block_size: blockSize } = tune.quant;
+  return { type, doubleQuant, blockSize };
+}
+
+/**
+ * The codec of a run's base model.
+ * @throws LoraError `TARGET_UNMATCHED` for a module to skip that is not there
+ * @throws CliError `CONFIG_CONFLICT` where `tune.quant` is written and the checkpoint is quantized already
+ */
+export async function baseCodec(files: Files, { config, source, written }: LoadedConfig): Promise<FourBitCodec> {
+  const quantize = fourBitOptions(config);
+  if (!quantize) return fourBitCodec();
+  const { skip_modules: skipModules } = config.tune.quant;
+  const skipped = new Set(
+    skipModules.length === 0
+      ? []
+      : resolveTargets(
+          skipModules,
+          linearPaths(await readModelConfig(files, config.model)).keys(),
+          "tune.quant.skip_modules",
+        ),
+  );
+  const codec = fourBitCodec({ quantize, skip: (path) => skipped.has(path) });
+  return {
+    ...codec,
+    decoder: (quantization, checkpoint) => {
+      if (written(["tune", "quant"]))
+        throw configError(
+          {
+            code: "CONFIG_CONFLICT",
+            key: ["tune", "quant"],
+            message: `says how to quantize, and ${config.model} is quantized already`,
+            fix: "remove tune.quant: the checkpoint is used as it is; or name the original 16-bit checkpoint",
+          },
+          source,
+        );
+      return codec.decoder(quantization, checkpoint);
+    },
+  };
+}
