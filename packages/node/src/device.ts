@@ -14,6 +14,8 @@ export class NodeError extends TunesmithError<NodeErrorCode> {}
 export interface OpenOptions {
   /** part of the adapter's name; default: the fastest one */
   readonly device?: string;
+  /** mixed allows operands of products to be rounded to f16; default f32 */
+  readonly compute?: "f32" | "mixed";
   /** validation and robustness on; every launch checked for NaN and Inf */
   readonly debug?: boolean;
   /** validation and robustness on without the NaN checks: what tests run with */
@@ -76,7 +78,12 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
         fix: "run `tunesmith doctor`: it says what is missing and how to get it",
       },
     );
-  const wanted = ["subgroups", "shader-f16", "timestamp-query"] as GPUFeatureName[];
+  const wanted = [
+    "subgroups",
+    "shader-f16",
+    "timestamp-query",
+    "chromium-experimental-subgroup-matrix",
+  ] as GPUFeatureName[];
   const { limits } = adapter;
   const device = await adapter.requestDevice({
     requiredFeatures: wanted.filter((f) => adapter.features.has(f)),
@@ -97,6 +104,7 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
     languageFeatures: gpu.wgslLanguageFeatures,
     settle: settled,
     ...(submitLimit ? { submitLimit } : {}),
+    ...(options.compute ? { compute: options.compute } : {}),
     ...(options.poison ? { poison: true } : {}),
     ...(options.debug ? { checkFinite: true } : {}),
     ...(options.facts ? { facts: options.facts } : {}),

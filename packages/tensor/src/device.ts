@@ -33,6 +33,11 @@ export interface DeviceOptions {
   readonly facts?: Partial<DeviceFacts>;
   /** waits for a GPU promise; hosts that must pace their polling put it here */
   readonly settle?: <T>(promise: Promise<T>) => Promise<T>;
+  /**
+   * f32 (default), or mixed: operands of products are rounded to f16 where that is faster, on matrix units; sums stay
+   * f32. Values beyond ±65504 become infinite, and gradients need a loss scale.
+   */
+  readonly compute?: "f32" | "mixed";
   /** fills new eager tensors with NaN, so that an op that leaves elements unwritten is seen */
   readonly poison?: boolean;
   /** checks every f32 output of every launch for NaN and Inf and names the first bad one: `finite.first()` */
@@ -90,7 +95,7 @@ export class Device {
         });
     this.pipelines = new PipelineCache(gpu, this.facts, this.paramsLayout);
     this.eager = new Eager(this);
-    this.kernelChoices = new KernelChoices(this.facts);
+    this.kernelChoices = new KernelChoices(this.facts, options.compute ?? "f32");
     this.workspace = new Workspace(this);
     this.finite = options.checkFinite ? new FiniteCheck(this) : undefined;
     gpu.addEventListener("uncapturederror", (event) => {

@@ -1,3 +1,14 @@
+/** The feature behind which Dawn keeps subgroup matrices. */
+const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+
+/** A fragment that a subgroup multiplies at once: `[m, k]` times `[k, n]` of this type, summed in f32. */
+export interface MatrixShape {
+  readonly component: "f16" | "f32";
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
 /** What kernels may know about a device. Plain data, so that a test can pretend to be another device. */
 export interface DeviceFacts {
   readonly vendor: string;
@@ -18,6 +29,8 @@ export interface DeviceFacts {
   readonly offsetAlignment: number;
   /** workgroups per dimension */
   readonly maxWorkgroups: number;
+  /** matrix units that sum in f32; empty where something that their kernel needs is missing */
+  readonly matrices: readonly MatrixShape[];
 }
 
 /** Reads the facts off an open device. `immediates` needs the language feature and 64 bytes of immediate data. */
@@ -39,5 +52,35 @@ export function deviceFacts(
     maxBindingBytes: Math.floor(limits.maxStorageBufferBindingSize / 256) * 256,
     offsetAlignment: Math.max(256, limits.minStorageBufferOffsetAlignment),
     maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
+    matrices: matrixShapes(device, info, languageFeatures),
   };
+}
+
+/** What the adapter lists (the feature is experimental and its types are not in @webgpu/types yet). */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+function matrixShapes(
+  device: GPUDevice,
+  info: GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> },
+  languageFeatures: { has(name: string): boolean },
+): MatrixShape[] {
+  const { limits, features } = device;
+  const usable =
+    features.has(MATRIX_FEATURE) &&
+    features.has("subgroups") &&
+    languageFeatures.has("subgroup_id") &&
+    limits.maxComputeWorkgroupStorageSize >= 32_768 &&
+    limits.maxComputeInvocationsPerWorkgroup >= 8 * (info.subgroupMaxSize ?? Infinity);
+  if (!usable) return [];
+  return [...(info.subgroupMatrixConfigs ?? [])].flatMap(({ componentType, resultComponentType, M, N, K }) => {
+    const known = componentType === "f32" || (componentType === "f16" && features.has("shader-f16"));
+    const fits = M % 4 === 0 && N % 4 === 0 && 32 % K === 0 && M * N <= 256;
+    return known && fits && resultComponentType === "f32" ? [{ component: componentType, m: M, n: N, k: K }] : [];
+  });
 }

@@ -2,18 +2,20 @@
 // that sums keep their order: by the shipped table, by `autotune`, or by a table from an earlier run.
 
 import type { DeviceFacts } from "./facts.ts";
-import type { ProductClass } from "./kernels/matmul/variants.ts";
+import type { Compute, ProductClass } from "./kernels/matmul/variants.ts";
 import { canRun } from "./kernels/matmul/variants.ts";
 
 export class KernelChoices {
   readonly #facts: DeviceFacts;
+  readonly #compute: Compute;
   readonly #names = new Map<string, string>();
   /** decided by the shipped table and never measured, with the product that asked first */
   readonly #unmeasured = new Map<string, ProductClass>();
   #trial: string | undefined;
 
-  constructor(facts: DeviceFacts) {
+  constructor(facts: DeviceFacts, compute: Compute) {
     this.#facts = facts;
+    this.#compute = compute;
   }
 
   /** The variant of class `key`, decided now if it was not. */
@@ -55,7 +57,7 @@ export class KernelChoices {
   import(choices: Readonly<Record<string, string>>): string[] {
     const refused: string[] = [];
     for (const [key, name] of Object.entries(choices)) {
-      if (!canRun(this.#facts, name)) {
+      if (!canRun(this.#facts, name, this.#compute)) {
         refused.push(key);
         continue;
       }

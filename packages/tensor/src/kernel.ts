@@ -97,6 +97,12 @@ export function assembleWgsl(kernel: Kernel, spec: Spec, facts: DeviceFacts): st
   const body = kernel.wgsl(spec, facts);
   const lines: string[] = [];
   if (/\bsubgroup[A-Z]\w*\(|subgroup_size|subgroup_invocation_id/.test(body)) lines.push("enable subgroups;");
+  if (/<f16/.test(body)) lines.push("enable f16;");
+  if (/\bsubgroupMatrix/.test(body)) {
+    lines.push("enable chromium_experimental_subgroup_matrix;");
+    // subgroup_id is the same in all of a subgroup, which the analysis does not know
+    lines.push("diagnostic(off, chromium.subgroup_matrix_uniformity);");
+  }
   let binding = 0;
   for (const [name, e] of Object.entries(kernel.reads))
     lines.push(`@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${element(e)}>;`);

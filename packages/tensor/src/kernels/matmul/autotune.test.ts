@@ -37,11 +37,11 @@ describe.each(FACTS)("kernel choices, %s", (_, facts) => {
 
   test("a class in use is in the table, under what it depends on", () => {
     expect(key).toBe("nt f32 128x256x128");
-    expect(device.kernelChoices.export()[key]).toBe(candidatesOf(device.facts, product)[0]);
+    expect(device.kernelChoices.export()[key]).toBe(candidatesOf(device.facts, product, "f32")[0]);
   });
 
   test("every variant computes the same product", async () => {
-    const names = candidatesOf(device.facts, product);
+    const names = candidatesOf(device.facts, product, "f32");
     expect(names.length).toBeGreaterThan(1);
     for (const name of names) {
       expect(device.kernelChoices.import({ [key]: name })).toEqual([]);
@@ -58,7 +58,7 @@ describe.each(FACTS)("kernel choices, %s", (_, facts) => {
       });
       return program.plan.launches[0]!.variant.label;
     };
-    const [first, second] = candidatesOf(device.facts, product) as [string, string];
+    const [first, second] = candidatesOf(device.facts, product, "f32") as [string, string];
     device.kernelChoices.import({ [key]: first });
     const label = kernelOf();
     const saved = device.kernelChoices.export();

@@ -32,8 +32,8 @@ const ROUNDS = 4;
 const ROUND_MS = 3;
 /** What a variant must save to replace the seeded one, so that noise does not choose. */
 const WORTH = 0.05;
-/** max |Δ| / max |result| between two orders of summing in f32. */
-const SAME = 1e-4;
+/** max |Δ| / max |result| between two orders of summing in f32; mixed: and between operands of f16 and of f32. */
+const SAME = { f32: 1e-4, mixed: 1e-2 };
 const COMPARED = 2 ** 20;
 
 /**
@@ -73,7 +73,8 @@ async function measure(device: Device, key: string, product: ProductClass, now: 
     return device.idle();
   };
 
-  const names = candidatesOf(device.facts, product);
+  const compute = device.options.compute ?? "f32";
+  const names = candidatesOf(device.facts, product, compute);
   const best = new Map<string, number>();
   let want: Float32Array | undefined;
   let times = 1;
@@ -87,7 +88,7 @@ async function measure(device: Device, key: string, product: ProductClass, now: 
       await run(name, 1);
       times = Math.max(1, Math.min(64, Math.ceil(ROUND_MS / Math.max(0.01, now() - start))));
     }
-    best.set(name, difference(got, want) <= SAME ? Infinity : NaN);
+    best.set(name, difference(got, want) <= SAME[compute] ? Infinity : NaN);
   }
   for (let round = 0; round < ROUNDS; round++)
     for (const name of names) {

@@ -138,10 +138,12 @@ function multiply(product: Product): boolean {
   const sizes = { rows: left.own, cols: right.own, depth };
   const { format } = right;
   const classOf = { left: left.contiguous, right: right.contiguous, format, ...sizes };
-  const { kernel, tile, across, slices, chunk } = chooseVariant(out.device, classOf);
+  const { kernel, tile, across, component, slices, chunk } = chooseVariant(out.device, classOf);
   const small = isSmall(sizes);
   const rank = plus?.a.shape[1] ?? 0;
-  const joined = plus !== undefined && !small && fours(rank, plus.layout === "nt" ? 0 : b.own);
+  const second = plus?.layout === "nt" ? "k" : "own";
+  const alikeSecond = component === undefined || (left.contiguous === "k" && right.contiguous === second);
+  const joined = plus !== undefined && !small && alikeSecond && fours(rank, second === "k" ? 0 : b.own);
 
   const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
   const target =
@@ -160,9 +162,10 @@ function multiply(product: Product): boolean {
     format,
     ...(small && !alike ? { leftFours: false, rightFours: false, outFours: false } : even),
     transposed,
-    joined: joined ? (plus.layout === "nt" ? "k" : "own") : "no",
+    joined: joined ? second : "no",
     tile,
     across,
+    ...(component ? { component } : {}),
   };
   launch(kernel, {
     spec,

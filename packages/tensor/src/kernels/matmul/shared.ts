@@ -3,6 +3,7 @@
 // computed as its transpose, with the operands exchanged. A second, low-rank product can join the sum: left2 · right2,
 // [rows, rank] · [rank, cols].
 
+import type { MatrixShape } from "../../facts.ts";
 import type { Cost, Element, Kernel, LaunchedWork, Spec } from "../../kernel.ts";
 import type { WeightFormat } from "../../weight.ts";
 import { BLOCK, operand, operandElement } from "./operands.ts";
@@ -52,8 +53,10 @@ export interface MatmulSpec extends Spec {
   readonly joined: "no" | Contiguous;
   /** rows per workgroup */
   readonly tile: number;
-  /** runs of four columns per lane, where the kernel lets one choose */
+  /** runs of four columns per lane, or fragments of columns per subgroup, where the kernel lets one choose */
   readonly across: number;
+  /** type of the operands of matrix units */
+  readonly component?: MatrixShape["component"];
 }
 
 type BySpec = (spec: Spec) => Element;

@@ -2,11 +2,12 @@
 // and the device's table of choices alone, so that the same product is summed in the same order every time.
 
 import type { Device } from "../../device.ts";
-import type { DeviceFacts } from "../../facts.ts";
+import type { DeviceFacts, MatrixShape } from "../../facts.ts";
 import type { WeightFormat } from "../../weight.ts";
 import { fixedSubgroup } from "../lanes.ts";
 import type { Contiguous } from "./operands.ts";
 import type { MatmulKernel } from "./shared.ts";
+import { matmulMatrix, matrixShape, matrixTileCols, matrixTileRows } from "./matrix.ts";
 import { matmulShuffle, shuffleTileCols } from "./shuffle.ts";
 import { matmulTile, tileCols } from "./tile.ts";
 
@@ -20,16 +21,19 @@ export interface ProductClass {
   readonly depth: number;
 }
 
+/** Of the device: f32, or mixed, which allows to round operands to f16. */
+export type Compute = NonNullable<Device["options"]["compute"]>;
+
 /** One way to run a product. */
 interface Candidate {
   readonly kernel: MatmulKernel;
-  /** rows per workgroup */
+  /** rows per workgroup; of matrix units: fragments down per subgroup */
   readonly tile: number;
-  /** runs of four columns per lane */
+  /** runs of four columns per lane; of matrix units: fragments across per subgroup */
   readonly across: number;
 }
 
-/** By name, as tables of choices spell it: family, rows, and runs of four columns per lane. */
+/** By name, as tables of choices spell it: family, rows, and runs of four columns per lane, or fragments down and across. */
 const CANDIDATES: Readonly<Record<string, Candidate>> = {
   ...Object.fromEntries(
     ["4x1", "8x1", "16x1", "32x1", "16x2", "32x2"].map((size) => {
@@ -38,9 +42,17 @@ const CANDIDATES: Readonly<Record<string, Candidate>> = {
     }),
   ),
   ...Object.fromEntries([16, 64, 128].map((tile) => [`tile-${tile}`, { kernel: matmulTile, tile, across: 1 }])),
+  "matrix-1x2": { kernel: matmulMatrix, tile: 1, across: 2 },
+  "matrix-2x4": { kernel: matmulMatrix, tile: 2, across: 4 },
 };
 
-interface Variant extends Candidate {
+interface Variant {
+  readonly kernel: MatmulKernel;
+  /** rows per workgroup */
+  readonly tile: number;
+  readonly across: number;
+  /** type of the operands of matrix units */
+  readonly component: MatrixShape["component"] | undefined;
   /** the depth runs in `slices` ranges of `chunk` */
   readonly slices: number;
   readonly chunk: number;
@@ -67,47 +79,70 @@ export function betterTransposed(product: { rows: number; cols: number; depth: n
 }
 
 /** Products of one class run the same variant: sizes count by powers of two, up to where they stop to matter. */
-export function classKey(product: ProductClass): string {
+export function classKey(product: ProductClass, compute: Compute): string {
   const size = (n: number): number => Math.min(4096, 2 ** Math.ceil(Math.log2(n)));
   const layout = `${product.left === "k" ? "n" : "t"}${product.right === "k" ? "t" : "n"}`;
-  return `${layout} ${product.format} ${size(product.rows)}x${size(product.cols)}x${size(product.depth)}`;
+  const sizes = `${size(product.rows)}x${size(product.cols)}x${size(product.depth)}`;
+  return `${layout} ${product.format} ${sizes}${compute === "mixed" ? " mixed" : ""}`;
 }
 
 /** The variant of a product, and where the device's table has none for its class, the seeded one, which it then keeps. */
 export function chooseVariant(device: Device, product: ProductClass): Variant {
   const { facts } = device;
+  const compute = device.options.compute ?? "f32";
   const small = isSmall(product);
-  const name = small
-    ? seededName(facts, product, small)
-    : device.kernelChoices.decide(classKey(product), product, () => seededName(facts, product, small));
-  return { ...CANDIDATES[name]!, ...slicesOf(facts, product, CANDIDATES[name]!) };
+  const seeded = (): string => seededName(facts, product, compute);
+  const name = small ? seeded() : device.kernelChoices.decide(classKey(product, compute), product, seeded);
+  const { kernel, tile, across } = CANDIDATES[name]!;
+  const component = kernel === matmulMatrix ? componentOf(compute) : undefined;
+  const shape = component && matrixShape(facts, component)!;
+  const rows = shape ? matrixTileRows(shape, tile) : tile;
+  const cols = shape
+    ? matrixTileCols(shape, across)
+    : kernel === matmulShuffle
+      ? shuffleTileCols(facts, across)
+      : tileCols(tile);
+  return { kernel, tile: rows, across, component, ...slicesOf(facts, product, rows, cols) };
 }
 
 /** The variants worth measuring for a product, the seeded one first. */
-export function candidatesOf(facts: DeviceFacts, product: ProductClass): string[] {
-  const seeded = seededName(facts, product, isSmall(product));
-  const family = seeded.slice(0, seeded.indexOf("-"));
+export function candidatesOf(facts: DeviceFacts, product: ProductClass, compute: Compute): string[] {
+  const seeded = seededName(facts, product, compute);
   const others = Object.keys(CANDIDATES).filter((name) => {
-    const { tile } = CANDIDATES[name]!;
-    return name.startsWith(family) && name !== seeded && (product.rows > 16 ? tile > 8 : tile <= 16);
+    const { kernel, tile } = CANDIDATES[name]!;
+    if (name === seeded || !canRun(facts, name, compute)) return false;
+    if (kernel === matmulMatrix) return !facts.software && product.rows > 16;
+    return (kernel === matmulShuffle) === fixedSubgroup(facts) && (product.rows > 16 ? tile > 8 : tile <= 16);
   });
   return [seeded, ...others];
 }
 
 /** True if `name` is a variant that this device can run. */
-export function canRun(facts: DeviceFacts, name: string): boolean {
-  const candidate = CANDIDATES[name];
-  return candidate !== undefined && (candidate.kernel !== matmulShuffle || fixedSubgroup(facts));
+export function canRun(facts: DeviceFacts, name: string, compute: Compute): boolean {
+  const kernel = CANDIDATES[name]?.kernel;
+  if (kernel === matmulShuffle) return fixedSubgroup(facts);
+  if (kernel === matmulMatrix) return matrixShape(facts, componentOf(compute)) !== undefined;
+  return kernel !== undefined;
+}
+
+/** Matrix units take f32 operands where there are such units, and f16 ones where the user allowed for the rounding. */
+function componentOf(compute: Compute): MatrixShape["component"] {
+  return compute === "mixed" ? "f16" : "f32";
 }
 
 /** The table that is shipped: of software devices measured (docs/log.md), of others assumed until `autotune` measures. */
-function seededName(facts: DeviceFacts, product: ProductClass, small: boolean): string {
+function seededName(facts: DeviceFacts, product: ProductClass, compute: Compute): string {
   const { rows, cols } = product;
+  const small = isSmall(product);
   if (!fixedSubgroup(facts)) {
     if (small) return "tile-64";
     if (rows <= 16) return "tile-16";
-    // the large tile pays once there are enough of them to fill a large GPU
-    return Math.ceil(rows / 128) * Math.ceil(cols / 128) >= 256 ? "tile-128" : "tile-64";
+    // a large tile pays once there are enough of them to fill a large GPU
+    const large = Math.ceil(rows / 128) * Math.ceil(cols / 128) >= 256;
+    // matrix units of f32 are taken only where they were measured: not every device has faster ones than its plain ones
+    if (compute === "mixed" && !facts.software && canRun(facts, "matrix-1x2", compute))
+      return large ? "matrix-2x4" : "matrix-1x2";
+    return large ? "tile-128" : "tile-64";
   }
   if (small) return "shuffle-16x1";
   if (rows <= 8) return rows <= 4 ? "shuffle-4x1" : "shuffle-8x1";
@@ -124,11 +159,14 @@ function slowShuffles(facts: DeviceFacts): boolean {
   return Number(major) * 100 + Number(minor) >= 2501;
 }
 
-function slicesOf(facts: DeviceFacts, product: ProductClass, candidate: Candidate): { slices: number; chunk: number } {
+function slicesOf(
+  facts: DeviceFacts,
+  product: ProductClass,
+  tileRows: number,
+  tileCols: number,
+): { slices: number; chunk: number } {
   const { rows, cols, depth } = product;
-  const { kernel, tile, across } = candidate;
-  const perTile = kernel === matmulShuffle ? shuffleTileCols(facts, across) : tileCols(tile);
-  const tiles = Math.ceil(rows / tile) * Math.ceil(cols / perTile);
+  const tiles = Math.ceil(rows / tileRows) * Math.ceil(cols / tileCols);
   const wanted = rows * cols * depth < WORTH_SLICING ? 1 : Math.ceil((facts.software ? 8 : 128) / tiles);
   const most = Math.min(Math.floor(depth / SHORTEST_SLICE), Math.floor(facts.maxBindingBytes / (4 * rows * cols)), 64);
   const slices = Math.max(1, Math.min(wanted, most));
