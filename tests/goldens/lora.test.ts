@@ -1,9 +1,10 @@
 // LoRA against PEFT: loss and gradients of a saved adapter, one AdamW step, and 20 steps of the real training loop.
 import { nodeFiles } from "@tunesmith/node";
-import { linearPaths, loadModel } from "@tunesmith/models";
+import { linearPaths, loadModel, readModelConfig } from "@tunesmith/models";
 import type { Model } from "@tunesmith/models";
 import { readPeft, writePeft } from "@tunesmith/lora";
 import { learningRate } from "@tunesmith/optim";
+import { ScorePrograms, storeForModel } from "@tunesmith/sft";
 import type { Device } from "@tunesmith/tensor";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -105,6 +106,35 @@ describe.each(Object.entries(BASES))("%s", (name, base) => {
       tuned.store.dispose();
     }
   });
+});
+
+test("the loop and scoring cap logits: all weights of Gemma 2", async () => {
+  const own = await testDevice();
+  const folder = goldenPath("models", "gemma2");
+  const config = await readModelConfig(nodeFiles(), folder);
+  const { store, place } = storeForModel(own, config);
+  const trained = await loadModel(own, nodeFiles(), folder, { place });
+  const tuned = { model: trained, store, adapter: undefined };
+  const golden = readGolden("models", "gemma2", "golden_plain.safetensors");
+  const options = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
+  const [step] = await runSteps(tuned, golden, options);
+  expect(Math.abs(step!.loss - golden.get("loss")!.values[0]!)).toBeLessThan(2e-5);
+  const norm = Math.sqrt(
+    [...readGolden("models", "gemma2", "grads_plain.safetensors").values()]
+      .flatMap(({ values }) => [...values])
+      .reduce((sum, v) => sum + v * v, 0),
+  );
+  expect(Math.abs(step!.grad_norm - norm) / norm).toBeLessThan(1e-5);
+
+  const scores = new ScorePrograms(tuned);
+  const row = flatBatch(golden, { from: 0, to: 1 });
+  const targets = row.inputIds.map((_, i) => row.inputIds[i + 1] ?? -100);
+  const { logProbs } = await scores.score({ ...row, targets });
+  const expected = golden.get("logprobs")!.values.subarray(0, row.columns - 1);
+  expect(maxError(logProbs, expected)).toBeLessThan(1e-4);
+  scores.dispose();
+  trained.dispose();
+  store.dispose();
 });
 
 const sorted = (value: unknown): unknown => (Array.isArray(value) ? [...(value as string[])].sort() : value);
