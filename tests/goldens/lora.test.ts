@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "../support/device.ts";
 import { runSteps, tuning } from "../support/golden-training.ts";
-import { goldenPath, gradientError, maxError, readGolden, readJson } from "../support/goldens.ts";
+import { flatBatch, goldenPath, gradientError, maxError, readGolden, readJson } from "../support/goldens.ts";
 
 // the base, and an adapter on it; fused projections in Phi-3, weights stored [in, out] in GPT-2
 const BASES: Readonly<Record<string, string>> = {

@@ -78,10 +78,16 @@ export class ConfigReader {
   }
 
   /** Refuses a feature that is switched on: any value but null, false, 0, 1, "" and empty lists. */
-  off(key: string, instead?: string): void {
+  off(key: string): void {
     const value = this.#json.get(key);
     const none = value instanceof Map || Array.isArray(value) ? [...value].length === 0 : !value || value === 1;
-    if (!none) this.unsupported(key, shown(value!), instead ?? "a model without it");
+    if (none) return;
+    const received = shown(value!);
+    throw new ModelError(
+      "ARCHITECTURE_UNSUPPORTED",
+      `${this.#path}: ${this.#prefix}${key} is ${received}, a feature that is not implemented`,
+      { path: this.#path, received, expected: `no ${key}`, fix: "use a model without it" },
+    );
   }
 
   /** One id or a list of ids; [] when absent. */
