@@ -5,8 +5,9 @@
  */
 export { backward, differentiable, gradients, isTracked, recompute, trainable } from "./tape.ts";
 export type { Backward, Want } from "./tape.ts";
-export { linear } from "./ops/linear.ts";
-export type { LinearOptions, LowRank } from "./ops/linear.ts";
+export { linear, linearMany } from "./ops/linear.ts";
+export type { LinearOptions, Projection } from "./ops/linear.ts";
+export type { LowRank } from "./ops/low-rank.ts";
 export { matmul } from "./ops/matmul.ts";
 export { addLayerNorm, addRmsNorm, layerNorm, rmsNorm } from "./ops/norm.ts";
 export type { LayerNormOptions, RmsNormOptions } from "./ops/norm.ts";

@@ -63,6 +63,7 @@ export { adamwUpdate, clipFactor } from "./kernels/adamw.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
+export { MOST_BLOCKS, placeBlocks, takeBlocks } from "./kernels/blocks.ts";
 export { dropoutMask } from "./kernels/dropout.ts";
 export { gegluBackward, gegluForward, geluBackward, geluForward } from "./kernels/gelu.ts";
 export { joinColumns, takeColumns } from "./kernels/columns.ts";

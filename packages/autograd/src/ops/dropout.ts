@@ -26,38 +26,56 @@ export interface DropoutKey {
  * @see Srivastava et al. 2014, "Dropout", https://jmlr.org/papers/v15/srivastava14a.html
  */
 export function dropout(x: Tensor, p: number, key: DropoutKey): Tensor {
-  if (!(p >= 0 && p < 1)) throw new RangeError(`dropout: p is ${p}, expected a probability in [0, 1)`);
-  const dim = x.shape.at(-1) ?? 1;
-  const rows = x.size / dim;
-  const { seed, step, site } = key;
-  // where rows are not keyed, something must still be bound
-  const { examples, positions } = key.rows ?? { examples: step, positions: step };
+  checkDropout("dropout", x, p, key);
+  if (p === 0) return x;
+  const masked = (v: Tensor): Tensor => {
+    const out = empty(v.device, v.shape);
+    maskInto(out, v, p, key, false);
+    return out;
+  };
+  const out = masked(x);
+  differentiable({ inputs: [x], outputs: [out] }, ([dy]) => [masked(dy!)]);
+  return out;
+}
+
+/** Throws unless p is a probability and the key fits x. */
+export function checkDropout(op: string, x: Tensor, p: number, key: DropoutKey): void {
+  if (!(p >= 0 && p < 1)) throw new RangeError(`${op}: p is ${p}, expected a probability in [0, 1)`);
+  const rows = x.size / (x.shape.at(-1) ?? 1);
   const check = (arg: string, tensor: Tensor, size: number): void => {
     if (tensor.size !== size)
       throw new ShapeError({
-        op: "dropout",
+        op,
         arg,
         received: tensor.shape,
         expected: [size],
         because: `x is [${x.shape.join(", ")}]`,
       });
   };
-  check("seed", seed, 2);
-  check("step", step, 1);
-  check("examples", examples, key.rows ? rows : 1);
-  check("positions", positions, key.rows ? rows : 1);
-  if (p === 0) return x;
+  check("seed", key.seed, 2);
+  check("step", key.step, 1);
+  if (!key.rows) return;
+  check("examples", key.rows.examples, rows);
+  check("positions", key.rows.positions, rows);
+}
 
-  const masked = (v: Tensor): Tensor => {
-    const out = empty(v.device, v.shape);
-    launch(dropoutMask, {
-      params: { rows, dim, site, threshold: Math.floor(p * 2 ** 32), scale: 1 / (1 - p), keyed: key.rows ? 1 : 0 },
-      reads: { x: v, seed, step, examples, positions },
-      writes: { out },
-    });
-    return out;
-  };
-  const out = masked(x);
-  differentiable({ inputs: [x], outputs: [out] }, ([dy]) => [masked(dy!)]);
-  return out;
+/** out = dropout(x), or out += dropout(x); the mask is that of `x`'s own rows, whatever x holds. */
+export function maskInto(out: Tensor, x: Tensor, p: number, key: DropoutKey, accumulate: boolean): void {
+  const { seed, step, site } = key;
+  const dim = x.shape.at(-1) ?? 1;
+  // where rows are not keyed, something must still be bound
+  const { examples, positions } = key.rows ?? { examples: step, positions: step };
+  launch(dropoutMask, {
+    params: {
+      rows: x.size / dim,
+      dim,
+      site,
+      threshold: Math.floor(p * 2 ** 32),
+      scale: 1 / (1 - p),
+      keyed: key.rows ? 1 : 0,
+      accumulate: accumulate ? 1 : 0,
+    },
+    reads: { x, seed, step, examples, positions },
+    updates: { out },
+  });
 }

@@ -2,7 +2,7 @@
 // backward and recomputation draw it again and nothing is saved.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Element, Kernel, ParamType } from "../kernel.ts";
 
 const LANES = 64;
 
@@ -29,24 +29,22 @@ export const PHILOX: string = /* wgsl */ `
     return c;
   }`;
 
-/**
- * x [rows, dim], seed [2] (low word first), step [1], examples and positions [rows] → out = x · scale where the word of
- * an element is at least `threshold`, else 0. Feature f of a row has word f mod 4 of the counter
- * (position · ⌈dim/4⌉ + ⌊f/4⌋, example, site, step). keyed 0: example 0 and position = row, whatever is bound.
- */
-export const dropoutMask: Kernel<
-  "rows" | "dim" | "site" | "threshold" | "scale" | "keyed",
-  "x" | "seed" | "step" | "examples" | "positions",
-  "out",
-  never
-> = defineKernel({
-  label: "dropout",
-  params: { rows: "u32", dim: "u32", site: "u32", threshold: "u32", scale: "f32", keyed: "u32" },
-  reads: { x: "f32", seed: "u32", step: "u32", examples: "u32", positions: "u32" },
-  writes: { out: "f32" },
-  inPlace: { out: ["x"] },
-  workgroups: ({ rows, dim }) => Math.ceil((rows * Math.ceil(dim / 4)) / LANES),
-  wgsl: () => /* wgsl */ `
+type Params = "rows" | "dim" | "site" | "threshold" | "scale" | "keyed";
+const PARAMS: Readonly<Record<Params, ParamType>> = {
+  rows: "u32",
+  dim: "u32",
+  site: "u32",
+  threshold: "u32",
+  scale: "f32",
+  keyed: "u32",
+};
+type Reads = "x" | "seed" | "step" | "examples" | "positions";
+const READS: Readonly<Record<Reads, Element>> = { x: "f32", seed: "u32", step: "u32", examples: "u32", positions: "u32" };
+
+const workgroups = ({ rows, dim }: Readonly<Record<Params, number>>): number =>
+  Math.ceil((rows * Math.ceil(dim / 4)) / LANES);
+
+const source = (assign: "=" | "+="): string => /* wgsl */ `
     ${PHILOX}
     @compute @workgroup_size(${LANES})
     fn main(${MAIN_ARGS}) {
@@ -65,7 +63,31 @@ export const dropoutMask: Kernel<
       let count = min(4u, p.dim - 4u * four);
       for (var j = 0u; j < count; j++) {
         // not x · 0: a dropped element is 0 whatever it was
-        out[start + j] = select(0.0, x[start + j] * keep[j], keep[j] != 0.0);
+        out[start + j] ${assign} select(0.0, x[start + j] * keep[j], keep[j] != 0.0);
       }
-    }`,
+    }`;
+
+/**
+ * x [rows, dim], seed [2] (low word first), step [1], examples and positions [rows] → out = x · scale where the word of
+ * an element is at least `threshold`, else 0. Feature f of a row has word f mod 4 of the counter
+ * (position · ⌈dim/4⌉ + ⌊f/4⌋, example, site, step). keyed 0: example 0 and position = row, whatever is bound.
+ */
+export const dropoutMask: Kernel<Params, Reads, "out", never> = defineKernel({
+  label: "dropout",
+  params: PARAMS,
+  reads: READS,
+  writes: { out: "f32" },
+  inPlace: { out: ["x"] },
+  workgroups,
+  wgsl: () => source("="),
+});
+
+/** out += what `dropoutMask` gives. */
+export const addDropoutMask: Kernel<Params, Reads, never, "out"> = defineKernel({
+  label: "add_dropout",
+  params: PARAMS,
+  reads: READS,
+  updates: { out: "f32" },
+  workgroups,
+  wgsl: () => source("+="),
 });

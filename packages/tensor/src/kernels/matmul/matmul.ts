@@ -35,6 +35,8 @@ export interface MatmulArgs {
   readonly accumulate?: boolean;
   /** see `launch`: may replace the workgroup counts, of every launch alike */
   readonly indirect?: Indirect | undefined;
+  /** other launches write the rest of out: see `launch` */
+  readonly unfinished?: boolean;
 }
 
 /**
@@ -95,7 +97,7 @@ export function matmul(args: MatmulArgs): void {
       scale: args.scale ?? 1,
       accumulate: part.accumulate,
       indirect: args.indirect,
-      unfinished: layout === "nt" && i + 1 < b.shards.length,
+      unfinished: args.unfinished === true || (layout === "nt" && i + 1 < b.shards.length),
     });
   }
   if (args.plus && !joined)
