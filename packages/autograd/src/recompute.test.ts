@@ -6,7 +6,7 @@ import { f32, testDevice } from "../../../tests/support/device.ts";
 import { dropout } from "./ops/dropout.ts";
 import { add } from "./ops/elementwise.ts";
 import { linear } from "./ops/linear.ts";
-import { swiglu } from "./ops/swiglu.ts";
+import { gelu } from "./ops/gelu.ts";
 import { backward, gradients, isTracked, recompute, trainable } from "./tape.ts";
 
 let device: Device;
@@ -30,7 +30,7 @@ type Wrap = (body: () => Tensor) => Tensor;
 const plain: Wrap = (body) => body();
 const again: Wrap = (body) => recompute(device, body);
 
-/** Two gated residual layers with dropout; both use w2, so that its gradient is a sum over layers. */
+/** Two residual layers with dropout; both use w2, so that its gradient is a sum over layers. */
 function network(t: Record<Name, Tensor>, wrap: Wrap): { y: Tensor; inner: Tensor[] } {
   const inner: Tensor[] = [];
   const layer = (x: Tensor, site: number): Tensor => {
@@ -41,7 +41,7 @@ function network(t: Record<Name, Tensor>, wrap: Wrap): { y: Tensor; inner: Tenso
       site,
     });
     inner.push(gate, up);
-    return add(x, swiglu(gate, up));
+    return add(x, add(gelu(gate), up));
   };
   const first = wrap(() => layer(t.x, 11));
   return { y: wrap(() => layer(first, 12)), inner };

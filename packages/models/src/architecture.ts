@@ -24,10 +24,14 @@ export interface LayerContext {
   readonly config: ModelConfig;
   /** a linear layer with what the adapter adds to it */
   project(x: Tensor, linear: Linear): Tensor;
+  /** several linear layers of one input, their outputs side by side */
+  projectMany(x: Tensor, linears: readonly Linear[]): Tensor;
   /** @param groups - equal parts of the last dimension, each normalized on its own */
   norm(x: Tensor, norm: Norm, groups?: number): Tensor;
   /** the residual sum x + y, and its norm */
   addNorm(x: Tensor, y: Tensor, norm: Norm): { sum: Tensor; normed: Tensor };
+  /** takes `[q | k | v]` apart; q and k with the layer's rotary embedding where `turned` */
+  splitHeads(joined: Tensor, options: { turned: boolean }): { q: Tensor; k: Tensor; v: Tensor };
   /** the layer's rotary embedding of `heads` heads; x itself where it has none */
   rotate(x: Tensor, heads: number): Tensor;
   /** @param q - `[T, heads · headDim]`; k and v `[T, kvHeads · headDim]` */

@@ -8,10 +8,12 @@ import {
   embedding,
   layerNorm,
   linear,
+  linearMany,
   recompute,
   rmsNorm,
   rope,
   scale,
+  splitHeads,
 } from "@tunesmith/autograd";
 import type { LowRank } from "@tunesmith/autograd";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
@@ -131,6 +133,18 @@ function layerContext(
     config,
     project: (x, { path, weight, bias, layout }) =>
       linear(x, weight, { ...(bias ? { bias } : {}), lowRank: adapter?.at(path), layout }),
+    projectMany: (x, linears) =>
+      linearMany(
+        x,
+        linears.map(({ path, weight, bias }) => ({ weight, bias, lowRank: adapter?.at(path) })),
+      ),
+    splitHeads: (joined, { turned }) =>
+      splitHeads(joined, {
+        heads: config.heads,
+        kvHeads: config.kvHeads,
+        headDim,
+        rotary: turned && tables ? { positions, ...tables } : undefined,
+      }),
     norm: (x, weight, groups) => normalize(config, x, weight, groups),
     addNorm: (x, y, { weight, bias }) =>
       config.norm === "layer"

@@ -1,6 +1,6 @@
 // Parts of layers that several architectures have in common: their tensors, and what is computed with them.
 
-import { geglu, swiglu } from "@tunesmith/autograd";
+import { gatedLinearUnit } from "@tunesmith/autograd";
 import type { Tensor } from "@tunesmith/tensor";
 import type { LayerContext } from "./architecture.ts";
 import type { ModelConfig } from "./config.ts";
@@ -31,11 +31,21 @@ export function selfAttentionTree(c: ModelConfig): SelfAttention<NormSpec, Linea
 
 export function selfAttention(x: Tensor, p: SelfAttention<Norm, Linear>, at: LayerContext): Tensor {
   const { heads, kvHeads } = at.config;
-  const position = (y: Tensor, weight: Norm | undefined, n: number): Tensor =>
-    at.rotate(weight ? at.norm(y, weight, n) : y, n);
-  const q = position(at.project(x, p.q_proj), p.q_norm, heads);
-  const k = position(at.project(x, p.k_proj), p.k_norm, kvHeads);
-  return at.project(at.attend(q, k, at.project(x, p.v_proj)), p.o_proj);
+  const joined = at.projectMany(x, [p.q_proj, p.k_proj, p.v_proj]);
+  if (!p.q_norm || !p.k_norm) return at.project(attendJoined(joined, at), p.o_proj);
+  const { q, k, v } = at.splitHeads(joined, { turned: false });
+  const attended = at.attend(
+    at.rotate(at.norm(q, p.q_norm, heads), heads),
+    at.rotate(at.norm(k, p.k_norm, kvHeads), kvHeads),
+    v,
+  );
+  return at.project(attended, p.o_proj);
+}
+
+/** Attention over `[q | k | v]`. */
+export function attendJoined(joined: Tensor, at: LayerContext): Tensor {
+  const { q, k, v } = at.splitHeads(joined, { turned: true });
+  return at.attend(q, k, v);
 }
 
 /** Gated feed-forward part. */
@@ -50,6 +60,13 @@ export function gatedMlpTree(c: ModelConfig): GatedMlp<LinearSpec> {
 }
 
 export function gatedMlp(x: Tensor, p: GatedMlp<Linear>, at: LayerContext): Tensor {
-  const gate = at.config.activation === "silu" ? swiglu : geglu;
-  return at.project(gate(at.project(x, p.gate_proj), at.project(x, p.up_proj)), p.down_proj);
+  return at.project(gated(at.projectMany(x, [p.gate_proj, p.up_proj]), at), p.down_proj);
+}
+
+/** The gated unit over `[gate | up]`, which nothing else may read. */
+export function gated(joined: Tensor, { config }: LayerContext): Tensor {
+  return gatedLinearUnit(joined, {
+    activation: config.activation === "silu" ? "silu" : "gelu_tanh",
+    overwrite: true,
+  });
 }

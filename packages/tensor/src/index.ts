@@ -65,9 +65,11 @@ export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./ke
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
 export { MOST_BLOCKS, placeBlocks, takeBlocks } from "./kernels/blocks.ts";
 export { dropoutMask } from "./kernels/dropout.ts";
-export { gegluBackward, gegluForward, geluBackward, geluForward } from "./kernels/gelu.ts";
+export { gatedBackward, gatedForward } from "./kernels/gated.ts";
+export type { GateActivation } from "./kernels/gated.ts";
+export { geluBackward, geluForward } from "./kernels/gelu.ts";
+export { joinHeads, splitHeads } from "./kernels/heads.ts";
 export { joinColumns, takeColumns } from "./kernels/columns.ts";
-export { swigluBackward, swigluForward } from "./kernels/swiglu.ts";
 export {
   attentionBackwardKeyValue,
   attentionBackwardQuery,

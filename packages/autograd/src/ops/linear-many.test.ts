@@ -148,7 +148,7 @@ const networks: readonly { name: string; rows: number; ins: number; sizes: reado
     name: "adjoining, more than one launch places",
     rows: 9,
     ins: 16,
-    sizes: [16, 32, 16, 16, 16, 32].map((outs) => ({ outs, rank: 4, scale: 0.5 })),
+    sizes: [16, 32, 16, 16, 16, 32].map((outs, i) => ({ outs, rank: 4, scale: i === 1 ? 2 : 0.5 })),
     flat: true,
   },
   { name: "no adapters", rows: 3, ins: 8, sizes: [{ outs: 4 }, { outs: 8 }] },

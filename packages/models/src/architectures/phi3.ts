@@ -1,8 +1,9 @@
 // Phi-3 and Phi-4: Llama with q, k and v in one projection, gate and up in another. https://arxiv.org/abs/2404.14219
 
-import { add, splitColumns, swiglu } from "@tunesmith/autograd";
+import { add } from "@tunesmith/autograd";
 import { defineArchitecture } from "../architecture.ts";
 import type { Architecture } from "../architecture.ts";
+import { attendJoined, gated } from "../layers.ts";
 import { linear, norm } from "../tree.ts";
 import { MODEL_NAMES, parseActivation, parseCommon, parseSliding, parseWindow, perLayer } from "./common.ts";
 
@@ -41,12 +42,8 @@ export const phi3: Architecture = defineArchitecture({
     },
   }),
   block: (x, { input_layernorm, self_attn, post_attention_layernorm, mlp }, at) => {
-    const { heads, kvHeads, headDim, intermediateSize: f } = at.config;
-    const qkv = at.project(at.norm(x, input_layernorm), self_attn.qkv_proj);
-    const [q, k, v] = splitColumns(qkv, [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
-    const attended = at.attend(at.rotate(q!, heads), at.rotate(k!, kvHeads), v!);
+    const attended = attendJoined(at.project(at.norm(x, input_layernorm), self_attn.qkv_proj), at);
     const { sum, normed } = at.addNorm(x, at.project(attended, self_attn.o_proj), post_attention_layernorm);
-    const [gate, up] = splitColumns(at.project(normed, mlp.gate_up_proj), [f, f]);
-    return add(sum, at.project(swiglu(gate!, up!), mlp.down_proj));
+    return add(sum, at.project(gated(at.project(normed, mlp.gate_up_proj), at), mlp.down_proj));
   },
 });

@@ -1,5 +1,5 @@
 // GELU, forward and backward, in its exact and its tanh form: x/2 · (1 + tanh(z)) is x · sigmoid(2z), which has no
-// cancellation. Alone, and as the gate of a gated linear unit (tanh form).
+// cancellation.
 
 import { defineKernel } from "../kernel.ts";
 import type { Kernel, Spec } from "../kernel.ts";
@@ -10,7 +10,7 @@ const SLOPE = "1.5957691216057308";
 const CUBIC = "0.044715";
 
 /** WGSL `gelu(v)` and `gelu_slope(v)`: x · sigmoid(2 sqrt(2/π) (x + 0.044715 x³)) and its derivative. */
-const TANH_FORM = `
+export const GELU_TANH: string = `
   ${SIGMOID}
   fn gelu(v: vec4f) -> vec4f { return v * sigmoid(${SLOPE} * v * (1.0 + ${CUBIC} * v * v)); }
   fn gelu_slope(v: vec4f) -> vec4f {
@@ -38,7 +38,7 @@ const EXACT_FORM = `
   // the density of the normal distribution: exp(−x²/2) / sqrt(2π)
   fn gelu_slope(v: vec4f) -> vec4f { return phi(v) + v * 0.3989422804014327 * exp(-0.5 * v * v); }`;
 
-const form = (spec: Spec): string => (spec["exact"] === true ? EXACT_FORM : TANH_FORM);
+const form = (spec: Spec): string => (spec["exact"] === true ? EXACT_FORM : GELU_TANH);
 
 /** x [n] → out = gelu(x). Spec: exact, else the tanh form. */
 export const geluForward: Kernel<"n", "x", "out", never> = defineKernel({
@@ -60,30 +60,4 @@ export const geluBackward: Kernel<"n", "dy" | "x", "dx", never> = defineKernel({
   inPlace: { dx: ["x", "dy"] },
   workgroups: ({ n }) => groups(n),
   wgsl: (spec) => form(spec) + overVectors("dx[i] = dy[i] * gelu_slope(x[i]);"),
-});
-
-/** gate, up [n] → out = gelu(gate) · up, tanh form. */
-export const gegluForward: Kernel<"n", "gate" | "up", "out", never> = defineKernel({
-  label: "geglu_forward",
-  params: { n: "u32" },
-  reads: { gate: "vec4f", up: "vec4f" },
-  writes: { out: "vec4f" },
-  workgroups: ({ n }) => groups(n),
-  wgsl: () => TANH_FORM + overVectors("out[i] = gelu(gate[i]) * up[i];"),
-});
-
-/** dy, gate, up [n] → dgate = dy · up · gelu′(gate), dup = dy · gelu(gate). */
-export const gegluBackward: Kernel<"n", "dy" | "gate" | "up", "dgate" | "dup", never> = defineKernel({
-  label: "geglu_backward",
-  params: { n: "u32" },
-  reads: { dy: "vec4f", gate: "vec4f", up: "vec4f" },
-  writes: { dgate: "vec4f", dup: "vec4f" },
-  workgroups: ({ n }) => groups(n),
-  wgsl: () =>
-    TANH_FORM +
-    overVectors(/* wgsl */ `
-      let g = gate[i];
-      let d = dy[i];
-      dgate[i] = d * up[i] * gelu_slope(g);
-      dup[i] = d * gelu(g);`),
 });
