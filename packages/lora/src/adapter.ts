@@ -46,19 +46,18 @@ export function peftNames(path: string): { readonly a: string; readonly b: strin
   return { a: `base_model.model.${path}.lora_A.weight`, b: `base_model.model.${path}.lora_B.weight` };
 }
 
-/** Every tensor of an adapter on `targets`: PEFT name → shape. */
+/**
+ * Every tensor of an adapter on `targets`: PEFT name → shape. All A come first, then all B: those of projections of one
+ * input adjoin in a parameter store, and share their products.
+ */
 export function loraShapes(
   config: LoraConfig,
   targets: readonly string[],
   sizes: LinearSizes,
 ): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
-  for (const path of targets) {
-    const size = sizes.get(path)!;
-    const { a, b } = peftNames(path);
-    shapes.set(a, [config.r, size.in]);
-    shapes.set(b, [size.out, config.r]);
-  }
+  for (const path of targets) shapes.set(peftNames(path).a, [config.r, sizes.get(path)!.in]);
+  for (const path of targets) shapes.set(peftNames(path).b, [sizes.get(path)!.out, config.r]);
   return shapes;
 }
 

@@ -2,13 +2,14 @@
 // parameter says where it lives.
 
 import { ropeTables } from "@tunesmith/autograd";
-import { BYTES_PER_ELEMENT, state, viewOf, weightShards } from "@tunesmith/tensor";
+import { state, weightShards } from "@tunesmith/tensor";
 import type { Device, Tensor, TensorData, Weight, DenseFormat, WeightShard } from "@tunesmith/tensor";
 import { architectureOf } from "./architectures/registry.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Layer, Model, Rotary } from "./decoder.ts";
 import { ModelError } from "./errors.ts";
 import { linearPaths, parameterShapes } from "./parameters.ts";
+import { ofOneInput, sideBySide, uploadRows } from "./side-by-side.ts";
 import { inverseFrequencies, rotaryScale } from "./rope.ts";
 import type { RopeConfig } from "./rope.ts";
 import { fill, norm } from "./tree.ts";
@@ -79,8 +80,28 @@ export async function build(
     for (const { tensor } of weight.shards) own(tensor);
     return weight;
   };
-  const parameters = new Map<string, Tensor | Weight>();
-  for (const [name, shape] of shapes) parameters.set(name, await (shape.length === 1 ? vector(name) : matrix(name)));
+  // in the order of the checkpoint, whatever is loaded first
+  const parameters = new Map<string, Tensor | Weight>([...shapes.keys()].map((name) => [name, undefined as never]));
+  const plain = (name: string): boolean =>
+    options.place?.(name) === undefined && !(options.encode && projections.has(name));
+  for (const names of ofOneInput(shapes)) {
+    const joined =
+      names.length > 1 &&
+      names.every(plain) &&
+      (await sideBySide(
+        device,
+        names.map((name) => {
+          const shape = shapes.get(name)! as readonly [number, number];
+          return { name, shape, from: source(name, shape) };
+        }),
+      ));
+    if (joined) {
+      own(joined.memory);
+      for (const [name, weight] of joined.weights) parameters.set(name, weight);
+    } else
+      for (const name of names)
+        parameters.set(name, await (shapes.get(name)!.length === 1 ? vector(name) : matrix(name)));
+  }
 
   const dispose = (): void => owned.forEach((tensor) => tensor.dispose());
   return assembleModel(device, config, parameters, { ...options, dispose });
@@ -171,9 +192,6 @@ function placedMatrix(shape: readonly [number, number], data: Float32Array, plac
   return { shape, format: "f32", shards };
 }
 
-/** Bytes that may wait in the queue at once: they are held twice. */
-const PIECE_BYTES = 2 ** 24;
-
 /** A matrix in the format the codec gives it, else in its stored one, as row shards that each fit a binding. */
 async function frozenMatrix(
   device: Device,
@@ -185,18 +203,10 @@ async function frozenMatrix(
   const { format } = from;
   const encoded = codec?.encode(device, { name, shape, format, rows: from.rows });
   if (encoded) return encoded;
-  const [, cols] = shape;
-  // pieces of whole 256 bytes, so that each is a view
-  const rowsAtOnce = Math.max(128, Math.floor(PIECE_BYTES / (cols * BYTES_PER_ELEMENT[format]) / 128) * 128);
   const shards: WeightShard[] = [];
   for (const { firstRow, rows } of weightShards(shape, { format }, device.facts.maxBindingBytes)) {
-    const tensor = state(device, { shape: [rows, cols], dtype: format, category: "weights", label: name });
-    for (let row = 0; row < rows && !device.virtual; row += rowsAtOnce) {
-      const count = Math.min(rowsAtOnce, rows - row);
-      const data = await from.rows(firstRow + row, count);
-      viewOf(tensor, row * cols, [count, cols]).write(data);
-      if (count * cols * BYTES_PER_ELEMENT[format] >= PIECE_BYTES / 2) await device.idle();
-    }
+    const tensor = state(device, { shape: [rows, shape[1]], dtype: format, category: "weights", label: name });
+    await uploadRows(tensor, from, firstRow);
     shards.push({ tensor, firstRow, rows });
   }
   return { shape, format, shards };

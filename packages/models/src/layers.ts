@@ -63,10 +63,7 @@ export function gatedMlp(x: Tensor, p: GatedMlp<Linear>, at: LayerContext): Tens
   return at.project(gated(at.projectMany(x, [p.gate_proj, p.up_proj]), at), p.down_proj);
 }
 
-/** The gated unit over `[gate | up]`, which nothing else may read. */
+/** The gated unit over `[gate | up]`. */
 export function gated(joined: Tensor, { config }: LayerContext): Tensor {
-  return gatedLinearUnit(joined, {
-    activation: config.activation === "silu" ? "silu" : "gelu_tanh",
-    overwrite: true,
-  });
+  return gatedLinearUnit(joined, { activation: config.activation === "silu" ? "silu" : "gelu_tanh" });
 }

@@ -64,7 +64,7 @@ export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } f
 export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
 export { MOST_BLOCKS, placeBlocks, takeBlocks } from "./kernels/blocks.ts";
-export { dropoutMask } from "./kernels/dropout.ts";
+export { addDropoutMask, dropoutMask } from "./kernels/dropout.ts";
 export { gatedBackward, gatedForward } from "./kernels/gated.ts";
 export type { GateActivation } from "./kernels/gated.ts";
 export { geluBackward, geluForward } from "./kernels/gelu.ts";

@@ -1,4 +1,4 @@
-import { dropoutMask, empty, launch, ShapeError } from "@tunesmith/tensor";
+import { addDropoutMask, dropoutMask, empty, launch, ShapeError } from "@tunesmith/tensor";
 import type { Tensor } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 
@@ -65,7 +65,7 @@ export function maskInto(out: Tensor, x: Tensor, p: number, key: DropoutKey, acc
   const dim = x.shape.at(-1) ?? 1;
   // where rows are not keyed, something must still be bound
   const { examples, positions } = key.rows ?? { examples: step, positions: step };
-  launch(dropoutMask, {
+  const call = {
     params: {
       rows: x.size / dim,
       dim,
@@ -73,9 +73,9 @@ export function maskInto(out: Tensor, x: Tensor, p: number, key: DropoutKey, acc
       threshold: Math.floor(p * 2 ** 32),
       scale: 1 / (1 - p),
       keyed: key.rows ? 1 : 0,
-      accumulate: accumulate ? 1 : 0,
     },
     reads: { x, seed, step, examples, positions },
-    updates: { out },
-  });
+  };
+  if (accumulate) launch(addDropoutMask, { ...call, updates: { out } });
+  else launch(dropoutMask, { ...call, writes: { out } });
 }

@@ -1,22 +1,17 @@
-import { empty, gatedBackward, gatedForward, launch, scaleBy, ShapeError } from "@tunesmith/tensor";
+import { empty, gatedBackward, gatedForward, launch, ShapeError } from "@tunesmith/tensor";
 import type { GateActivation, Tensor } from "@tunesmith/tensor";
 import { differentiable } from "../tape.ts";
 
 /**
  * Gated linear unit: `act(gate) · up`, elementwise, f32, where x holds both side by side as `linearMany` makes them; SwiGLU
- * with `silu`, GEGLU with `gelu_tanh`. Saves nothing beside x.
+ * with `silu`, GEGLU with `gelu_tanh`. Saves nothing beside x, whose memory its gradient takes over in recorded programs.
  *
  * @param x - `[..., 2 · width]`: gate, then up
- * @param options.overwrite - backward writes the gradient of x over x instead of a new tensor: for an x that nothing
- *   else reads. Backward can then run only once.
  * @returns `[..., width]`
  * @throws {@link ShapeError} if the last dimension is odd
  * @see Shazeer 2020, "GLU Variants Improve Transformer", https://arxiv.org/abs/2002.05202
  */
-export function gatedLinearUnit(
-  x: Tensor,
-  options: { readonly activation: GateActivation; readonly overwrite?: boolean },
-): Tensor {
+export function gatedLinearUnit(x: Tensor, options: { readonly activation: GateActivation }): Tensor {
   const both = x.shape.at(-1) ?? 0;
   const width = both / 2;
   if (!Number.isInteger(width) || width < 1)
@@ -34,16 +29,9 @@ export function gatedLinearUnit(
   const out = empty(x.device, [...x.shape.slice(0, -1), width]);
   launch(gatedForward, { spec, params, reads: { gate_up: x }, writes: { out } });
 
-  let overwritten = false;
   differentiable({ inputs: [x], outputs: [out] }, ([dy]) => {
-    if (overwritten) throw new Error("gatedLinearUnit: backward ran a second time over an input that it overwrote");
-    let dx = x;
-    if (options.overwrite) overwritten = true;
-    else {
-      dx = empty(x.device, x.shape);
-      launch(scaleBy, { params: { n: x.size, factor: 1 }, reads: { x }, writes: { out: dx } });
-    }
-    launch(gatedBackward, { spec, params, reads: { dy: dy! }, updates: { gate_up: dx } });
+    const dx = empty(x.device, x.shape);
+    launch(gatedBackward, { spec, params, reads: { dy: dy!, gate_up: x }, writes: { dgate_up: dx } });
     return [dx];
   });
   return out;

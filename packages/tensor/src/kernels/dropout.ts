@@ -39,7 +39,13 @@ const PARAMS: Readonly<Record<Params, ParamType>> = {
   keyed: "u32",
 };
 type Reads = "x" | "seed" | "step" | "examples" | "positions";
-const READS: Readonly<Record<Reads, Element>> = { x: "f32", seed: "u32", step: "u32", examples: "u32", positions: "u32" };
+const READS: Readonly<Record<Reads, Element>> = {
+  x: "f32",
+  seed: "u32",
+  step: "u32",
+  examples: "u32",
+  positions: "u32",
+};
 
 const workgroups = ({ rows, dim }: Readonly<Record<Params, number>>): number =>
   Math.ceil((rows * Math.ceil(dim / 4)) / LANES);

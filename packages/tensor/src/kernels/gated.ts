@@ -18,7 +18,6 @@ const ACTIVATIONS: Readonly<Record<GateActivation, string>> = {
     fn act(v: vec4f) -> vec4f { return gelu(v); }
     fn act_slope(v: vec4f) -> vec4f { return gelu_slope(v); }`,
 };
-const FLOPS = { silu: [5, 12], gelu_tanh: [9, 19] } as const;
 
 const inFours = (spec: Spec): boolean => spec["vectors"] === true;
 const element = (spec: Spec): Element => (inFours(spec) ? "vec4f" : "f32");
@@ -53,24 +52,24 @@ export const gatedForward: Kernel<"n" | "width", "gate_up", "out", never> = defi
       spec,
       `out[i] = ${stored(spec, `act(${load(spec, "gate_up[at_gate]")}) * ${load(spec, "gate_up[at_up]")}`)};`,
     ),
-  cost: ({ n }, spec) => ({ flops: (inFours(spec) ? 1 : 0.25) * FLOPS[activation(spec)][0] * n }),
 });
 
-/** dy [rows, width]; gate_up becomes its own gradient: dgate = dy · up · act′(gate), dup = dy · act(gate). */
-export const gatedBackward: Kernel<"n" | "width", "dy", never, "gate_up"> = defineKernel({
+/** dy [rows, width], gate_up → its gradient: dgate = dy · up · act′(gate), dup = dy · act(gate). */
+export const gatedBackward: Kernel<"n" | "width", "dy" | "gate_up", "dgate_up", never> = defineKernel({
   label: "gated_backward",
   params: { n: "u32", width: "u32" },
-  reads: { dy: element },
-  updates: { gate_up: element },
+  reads: { dy: element, gate_up: element },
+  writes: { dgate_up: element },
+  inPlace: { dgate_up: ["gate_up"] },
   workgroups: ({ n }) => groups(n),
   wgsl: (spec) =>
     overPairs(
       spec,
       `
       let gate = ${load(spec, "gate_up[at_gate]")};
+      let up = ${load(spec, "gate_up[at_up]")};
       let d = ${load(spec, "dy[i]")};
-      gate_up[at_gate] = ${stored(spec, `d * ${load(spec, "gate_up[at_up]")} * act_slope(gate)`)};
-      gate_up[at_up] = ${stored(spec, "d * act(gate)")};`,
+      dgate_up[at_gate] = ${stored(spec, "d * up * act_slope(gate)")};
+      dgate_up[at_up] = ${stored(spec, "d * act(gate)")};`,
     ),
-  cost: ({ n }, spec) => ({ flops: (inFours(spec) ? 1 : 0.25) * FLOPS[activation(spec)][1] * n }),
 });
