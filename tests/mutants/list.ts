@@ -60,6 +60,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/autograd/src/ops/norm.test.ts"],
   },
   {
+    name: "the gradients of q and k are turned forward",
+    file: "packages/tensor/src/kernels/heads.ts",
+    find: 'direction === "split" ? "" : "-"',
+    replace: '""',
+    tests: ["packages/autograd/src/ops/split-heads.test.ts"],
+  },
+  {
+    name: "a gated unit's gradient of up goes without the activation",
+    file: "packages/tensor/src/kernels/gated.ts",
+    find: '"d * act(gate)"',
+    replace: '"d * gate"',
+    tests: ["packages/autograd/src/ops/gated-linear-unit.test.ts"],
+  },
+  {
     name: "low-rank blocks of a stacked factor all stand at the first one's columns",
     file: "packages/tensor/src/kernels/blocks.ts",
     find: "p.first_col + p.step * block",
@@ -413,8 +427,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "per-head norms are skipped",
     file: "packages/models/src/layers.ts",
-    find: "at.rotate(weight ? at.norm(y, weight, n) : y, n);",
-    replace: "at.rotate(y, n);",
+    find: "at.rotate(at.norm(q, p.q_norm, heads), heads)",
+    replace: "at.rotate(q, heads)",
     tests: ["tests/goldens/models.test.ts"],
   },
   {
@@ -504,8 +518,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "biases of q, k and v are dropped",
     file: "packages/models/src/decoder.ts",
-    find: "...(bias ? { bias } : {}), ",
-    replace: "",
+    find: "({ weight, bias, lowRank: adapter?.at(path) })",
+    replace: "({ weight, lowRank: adapter?.at(path) })",
     tests: ["tests/goldens/models.test.ts"],
   },
   {
@@ -721,9 +735,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the gradient of A and x forgets the low-rank scale",
-    file: "packages/autograd/src/ops/linear.ts",
-    find: "a: dy, b: lowRank.b, out: v, scale: lowRank.scale",
-    replace: "a: dy, b: lowRank.b, out: v",
+    file: "packages/autograd/src/ops/low-rank.ts",
+    find: "a: dY, b, out: v, scale",
+    replace: "a: dY, b, out: v",
     tests: ["packages/autograd/src/ops/linear.test.ts"],
   },
   {

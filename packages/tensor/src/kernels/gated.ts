@@ -19,6 +19,9 @@ const ACTIVATIONS: Readonly<Record<GateActivation, string>> = {
     fn act_slope(v: vec4f) -> vec4f { return gelu_slope(v); }`,
 };
 
+/** forward and backward, per element; the exponential counts as one */
+const FLOPS: Readonly<Record<GateActivation, readonly [number, number]>> = { silu: [5, 12], gelu_tanh: [9, 19] };
+
 const inFours = (spec: Spec): boolean => spec["vectors"] === true;
 const element = (spec: Spec): Element => (inFours(spec) ? "vec4f" : "f32");
 const activation = (spec: Spec): GateActivation => spec["activation"] as GateActivation;
@@ -52,6 +55,7 @@ export const gatedForward: Kernel<"n" | "width", "gate_up", "out", never> = defi
       spec,
       `out[i] = ${stored(spec, `act(${load(spec, "gate_up[at_gate]")}) * ${load(spec, "gate_up[at_up]")}`)};`,
     ),
+  cost: ({ n }, spec) => ({ flops: (inFours(spec) ? 1 : 0.25) * FLOPS[activation(spec)][0] * n }),
 });
 
 /** dy [rows, width], gate_up → its gradient: dgate = dy · up · act′(gate), dup = dy · act(gate). */
@@ -72,4 +76,5 @@ export const gatedBackward: Kernel<"n" | "width", "dy" | "gate_up", "dgate_up", 
       dgate_up[at_gate] = ${stored(spec, "d * up * act_slope(gate)")};
       dgate_up[at_up] = ${stored(spec, "d * act(gate)")};`,
     ),
+  cost: ({ n }, spec) => ({ flops: (inFours(spec) ? 1 : 0.25) * FLOPS[activation(spec)][1] * n }),
 });
