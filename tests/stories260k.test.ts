@@ -5,7 +5,7 @@ import type { Dataset } from "@tunesmith/data";
 import { Generator, loadModel } from "@tunesmith/models";
 import type { Model } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles } from "@tunesmith/node";
-import { learningRate, warmupSteps } from "@tunesmith/optim";
+import { adamw, learningRate, warmupSteps } from "@tunesmith/optim";
 import { evaluate, ScorePrograms, train, tuneLora } from "@tunesmith/sft";
 import type { StepEvent } from "@tunesmith/sft";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -128,7 +128,7 @@ describe.skipIf(!existsSync(folder))("stories260K (needs ../shared/fixtures)", (
       schedule: isLong ? plan : { ...plan, totalSteps: 20 },
       packing: true,
       objective: "token_mean",
-      optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 },
+      optimizer: adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 }),
       learningRate: (step) => learningRate(rate, step),
       now: () => performance.now(),
     });

@@ -4,6 +4,7 @@ import { linearPaths, loadModel } from "@tunesmith/models";
 import type { Model } from "@tunesmith/models";
 import { loraShapes } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
+import { adamw } from "@tunesmith/optim";
 import { train, tuneLora } from "@tunesmith/sft";
 import type { StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, Tensor } from "@tunesmith/tensor";
@@ -66,7 +67,7 @@ async function run(cut: number[], change: Partial<TrainOptions> = {}, on: Model 
       schedule: { totalSteps: 3, stepsPerEpoch: 3, window, epochAt: () => 0 },
       packing: true,
       objective: "token_mean",
-      optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+      optimizer: adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 }),
       learningRate: () => 1e-3,
       now: () => performance.now(),
       ...change,
@@ -169,7 +170,7 @@ describe("a NaN", () => {
         schedule: { totalSteps, stepsPerEpoch: totalSteps, window, epochAt: () => 0 },
         packing: true,
         objective: "task_mean",
-        optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+        optimizer: adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 }),
         learningRate: () => 1e-3,
         now: () => performance.now(),
       });

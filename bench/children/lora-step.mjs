@@ -3,6 +3,7 @@
 import { parseStrictJson } from "@tunesmith/core";
 import { parseModelConfig } from "@tunesmith/models";
 import { openDevice } from "@tunesmith/node";
+import { adamw } from "@tunesmith/optim";
 import { train, tuneLora } from "@tunesmith/sft";
 import { randomModel } from "../lib/random-model.mjs";
 import { randomRows } from "../lib/random-rows.mjs";
@@ -65,7 +66,7 @@ for await (const event of train(tuning, {
   schedule: { totalSteps, stepsPerEpoch: 1, window: () => [examples.map((_, i) => i)], epochAt: (step) => step },
   packing: true,
   objective: "token_mean",
-  optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 },
+  optimizer: adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 }),
   learningRate: () => 1e-4,
   now: () => performance.now(),
 })) {

@@ -12,12 +12,14 @@ import {
   meanSquaredError,
   trainable,
 } from "@tunesmith/autograd";
-import { ADAMW_SCALARS, adamwScalars, adamwStep, ParameterStore } from "@tunesmith/optim";
+import { adamw, ParameterStore, scalarCount } from "@tunesmith/optim";
 import { record } from "@tunesmith/tensor";
-import { ADAM, MLP, mlpData, mlpParameters, TRANSFORMER, transformerData, transformerParameters } from "./problem.mjs";
+import { MLP, mlpData, mlpParameters, TRANSFORMER, transformerData, transformerParameters } from "./problem.mjs";
 
 /** @import { Device, Program, Tensor, TensorData } from "@tunesmith/tensor" */
 /** @import { Parameters } from "./problem.mjs" */
+
+const ADAM = adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 });
 
 /**
  * @typedef {object} Network
@@ -60,7 +62,7 @@ function network(device, { parameters, data, lr, steps }, loss) {
         (name) => /** @type {Tensor} */ (inputs.get(name)),
       );
       backward(value);
-      adamwStep(store, input("scalars", [ADAMW_SCALARS], "f32"), ADAM);
+      ADAM.update(store, input("scalars", [scalarCount(store.layout)], "f32"));
       return { loss: value };
     });
   const values = Object.fromEntries(Object.entries(data).map(([name, given]) => [name, given.data]));
@@ -71,7 +73,7 @@ function network(device, { parameters, data, lr, steps }, loss) {
     steps,
     step: async () => {
       program ??= recordStep();
-      const pending = program.replay({ ...values, scalars: adamwScalars(ADAM, { lr, step: ++step }) });
+      const pending = program.replay({ ...values, scalars: ADAM.scalars(store.layout, { lr, step: ++step }) });
       return Number((await pending.read())["loss"]?.[0]);
     },
     dispose: () => {

@@ -38,11 +38,6 @@ function integers(n, seed, below) {
   return Int32Array.from({ length: n }, () => Math.floor(next() * below));
 }
 
-/** @import { AdamwOptions } from "@tunesmith/optim" */
-
-/** @type {AdamwOptions} */
-export const ADAM = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 };
-
 /** @typedef {Record<string, { shape: readonly number[], values: Float32Array }>} Parameters */
 
 export const MLP = { batch: 128, dim: 256, hidden: 1024, steps: 12, lr: 1e-3 };

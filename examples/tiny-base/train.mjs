@@ -8,7 +8,7 @@ import { createSchedule, shiftLabels } from "@tunesmith/data";
 import { baseDocument, TEXT_WEIGHT } from "@tunesmith/demo";
 import { drawModel, readModelConfig } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles, openDevice } from "@tunesmith/node";
-import { learningRate } from "@tunesmith/optim";
+import { adamw, learningRate } from "@tunesmith/optim";
 import { writeSafetensors } from "@tunesmith/safetensors";
 import { storeForModel, train } from "@tunesmith/sft";
 
@@ -17,7 +17,7 @@ export const RECIPE = {
   steps: 2000,
   rowsPerStep: 40,
   rate: { name: "cosine", lr: 1.5e-3, warmupSteps: 100, totalSteps: 2000 },
-  optimizer: { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 },
+  optimizer: adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 }),
 };
 const folder = fileURLToPath(new URL(".", import.meta.url));
 

@@ -3,6 +3,7 @@ import { readPeft } from "@tunesmith/lora";
 import { linearPaths } from "@tunesmith/models";
 import type { Model } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
+import { adamw } from "@tunesmith/optim";
 import { train, tuneLora } from "@tunesmith/sft";
 import type { StepEvent, Tuning } from "@tunesmith/sft";
 import { flatBatch, goldenPath } from "./goldens.ts";
@@ -67,7 +68,7 @@ export async function runSteps(
     },
     packing: options.packing,
     objective: "token_mean",
-    optimizer: { ...OPTIMIZER, maxGradNorm: options.clip },
+    optimizer: adamw({ ...OPTIMIZER, maxGradNorm: options.clip }),
     learningRate: options.lr,
     now: () => performance.now(),
   });

@@ -113,7 +113,14 @@ describe("config", () => {
     const shown = [...example.keys()].filter(
       (key) => schema.get(key) === undefined && !key.includes("[]") && !key.includes("*"),
     );
-    expect(shown.toSorted()).toEqual(["model", "output", "train.epochs", "train.learning_rate", "train.warmup_ratio"]);
+    expect(shown.toSorted()).toEqual([
+      "model",
+      "output",
+      "train.betas",
+      "train.epochs",
+      "train.learning_rate",
+      "train.warmup_ratio",
+    ]);
   });
   test("docs/config.schema.json is the one that scripts/config-schema.mjs writes", () => {
     const file = readFileSync(new URL("../../../docs/config.schema.json", import.meta.url), "utf8");

@@ -330,6 +330,7 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     "one row of a matrix must be larger than the GPU's largest binding",
     4,
   ),
+  MOMENT_UNKNOWN: cannot("MOMENT_UNKNOWN", OUR_CODE, 1),
   PARAMETER_LENGTH: cannot("PARAMETER_LENGTH", OUR_CODE, 1),
   OPTION_INVALID: cannot("OPTION_INVALID", REFUSED_BEFORE, 2),
   // node

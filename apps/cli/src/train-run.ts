@@ -5,7 +5,7 @@ import { BugError, type Files } from "@tunesmith/core";
 import { readPeft } from "@tunesmith/lora";
 import { linearPaths, loadModel, type Model, parameterShapes } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
-import { learningRate, warmupSteps } from "@tunesmith/optim";
+import { adamw, learningRate, lion, type Optimizer, sgd, warmupSteps } from "@tunesmith/optim";
 import type { Device } from "@tunesmith/tensor";
 import { type EvalResult, evaluate, train, type TrainOptions, tuneLora } from "@tunesmith/sft";
 import { baseCodec } from "./base-weights.ts";
@@ -184,13 +184,22 @@ function prefixed(prefix: "eval" | "test", { tasks, ...result }: EvalResult): ob
 /** A new adapter, or the one of `init_from` to continue. */
 async function putAdapter(loaded: LoadedConfig, model: Model, files: Files): Promise<LoraTuning> {
   const { tune, seed } = loaded.config;
+  const { moments } = optimizerOf(loaded.config.train);
   if (tune.init_from !== null) {
     const from = await readPeft(files, tune.init_from, linearPaths(model.config));
     checkAgainstAdapter(loaded, from.config);
-    return tuneLora(model, from.config, { seed, from });
+    return tuneLora(model, from.config, { seed, from, moments });
   }
   const { r, alpha, use_rslora: useRslora, target_modules: targetModules } = tune;
-  return tuneLora(model, { r, alpha, useRslora, targetModules }, { seed });
+  return tuneLora(model, { r, alpha, useRslora, targetModules }, { seed, moments });
+}
+
+/** The optimizer of a config. */
+function optimizerOf({ optimizer, betas, eps, momentum, nesterov, ...t }: ResolvedConfig["train"]): Optimizer {
+  const both = { weightDecay: t.weight_decay, maxGradNorm: t.max_grad_norm ?? undefined };
+  if (optimizer === "sgd") return sgd({ ...both, momentum, nesterov });
+  if (optimizer === "lion") return lion({ ...both, betas: betas ?? [0.9, 0.99] });
+  return adamw({ ...both, betas: betas ?? [0.9, 0.999], eps });
 }
 
 function trainOptions(
@@ -212,12 +221,7 @@ function trainOptions(
     schedule,
     packing: d.packing !== false, // a schedule of bins has packed already
     objective,
-    optimizer: {
-      betas: t.betas,
-      eps: t.eps,
-      weightDecay: t.weight_decay,
-      ...(t.max_grad_norm === null ? {} : { maxGradNorm: t.max_grad_norm }),
-    },
+    optimizer: optimizerOf(t),
     learningRate: (step) => learningRate(rate, step),
     ...(evaluation ? { evaluation: { examples: evaluation, every: e.every, batchSize: t.batch_size } } : {}),
     now: () => performance.now(),

@@ -7,6 +7,7 @@ export type OptimErrorCode =
   | "PARAMETER_SPLIT"
   | "PARAMETER_TOO_LARGE"
   | "PARAMETER_LENGTH"
+  | "MOMENT_UNKNOWN" // the store was made for another optimizer
   | "OPTION_INVALID";
 
 export class OptimError extends TunesmithError<OptimErrorCode> {}

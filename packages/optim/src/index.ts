@@ -1,15 +1,22 @@
 /**
- * AdamW over flat parameter shards, global gradient clipping on the GPU, and learning-rate schedules.
+ * AdamW, SGD and Lion over flat parameter shards, global gradient clipping on the GPU, and learning-rate schedules.
  *
  * @packageDocumentation
  */
-export { ADAMW_SCALARS, adamwScalars, adamwStep } from "./adamw.ts";
+export { adamw } from "./adamw.ts";
 export type { AdamwOptions } from "./adamw.ts";
 export { OptimError } from "./errors.ts";
 export type { OptimErrorCode } from "./errors.ts";
 export { layoutParameters } from "./layout.ts";
-export type { ParameterLayout, ParameterRange, ParameterSlice, ParameterSpec } from "./layout.ts";
+export type { ParameterGroup, ParameterLayout, ParameterRange, ParameterSlice, ParameterSpec } from "./layout.ts";
+export { lion } from "./lion.ts";
+export type { LionOptions } from "./lion.ts";
+export type { Optimizer } from "./optimizer.ts";
 export { learningRate, warmupSteps } from "./schedule.ts";
 export type { Schedule } from "./schedule.ts";
+export { sgd } from "./sgd.ts";
+export type { SgdOptions } from "./sgd.ts";
 export { ParameterStore } from "./store.ts";
-export type { ParameterPart, ParameterViews } from "./store.ts";
+export type { Moment, ParameterPart, ParameterViews, Shard } from "./store.ts";
+export { scalarCount } from "./update.ts";
+export type { UpdateAt } from "./update.ts";

@@ -19,8 +19,8 @@ test("decayed parameters first, every view on 256 bytes, one range per group", (
     {
       size: 256,
       ranges: [
-        { start: 0, size: 128, decay: true },
-        { start: 128, size: 128, decay: false },
+        { start: 0, size: 128, group: 0 },
+        { start: 128, size: 128, group: 1 },
       ],
     },
   ]);

@@ -5,39 +5,63 @@ import { OptimError } from "./errors.ts";
 import { layoutParameters } from "./layout.ts";
 import type { ParameterLayout, ParameterSpec } from "./layout.ts";
 
-/** What is kept per parameter; `m` and `v` are AdamW's moments (torch: `exp_avg`, `exp_avg_sq`). */
-export type ParameterPart = "values" | "gradients" | "m" | "v";
-const PARTS: readonly ParameterPart[] = ["values", "gradients", "m", "v"];
+/** Running averages that an optimizer may keep: of gradients, and of their squares (torch: `exp_avg`, `exp_avg_sq`). */
+export type Moment = "m" | "v";
+
+/** What is kept per parameter. */
+export type ParameterPart = "values" | "gradients" | Moment;
 
 /** Views of consecutive rows of a parameter. */
 export interface ParameterViews {
   readonly firstRow: number;
   readonly values: Tensor<"f32">;
   readonly gradients: Tensor<"f32">;
-  readonly m: Tensor<"f32">;
-  readonly v: Tensor<"f32">;
+}
+
+/** Flat tensors of one shard; moments that the store does not keep are missing. */
+export type Shard = Readonly<Record<"values" | "gradients", Tensor<"f32">> & Partial<Record<Moment, Tensor<"f32">>>>;
+
+/**
+ * One part of a shard.
+ * @throws OptimError `MOMENT_UNKNOWN` for a moment that its store does not keep
+ */
+export function partOf(shard: Shard, part: ParameterPart): Tensor<"f32"> {
+  const tensor = shard[part];
+  if (tensor) return tensor;
+  throw new OptimError("MOMENT_UNKNOWN", `these parameters have no ${part}: the store keeps none`, {
+    received: part,
+    expected: Object.keys(shard).join(", "),
+    fix: "make the ParameterStore with the moments of the optimizer that is used",
+  });
 }
 
 /**
- * Named trainable parameters with their gradients and AdamW moments, all f32, in flat shards on one device: an update
- * is one dispatch per shard and decay group however many parameters there are. Everything starts as zeros.
+ * Named trainable parameters with their gradients and their optimizer's moments, all f32, in flat shards on one device:
+ * an update is one dispatch per shard and group however many parameters there are. Everything starts as zeros.
  */
 export class ParameterStore {
   readonly device: Device;
   readonly layout: ParameterLayout;
   /** u32 [1]: set by a norm that is not finite; every update is a no-op while it is set, and only `clearHalt` clears it */
   readonly halt: Tensor<"u32">;
-  /** flat f32 tensors, one of each part per shard */
-  readonly shards: readonly Readonly<Record<ParameterPart, Tensor<"f32">>>[];
+  readonly moments: readonly Moment[];
+  readonly shards: readonly Shard[];
   readonly #views = new Map<string, readonly ParameterViews[]>();
 
   /**
-   * @param specs - names are unique; order is kept within each decay group
+   * @param specs - names are unique; order is kept within each group
    * @param category - what the values count as in the memory plan
+   * @param moments - what the optimizer keeps; default: both of AdamW's
    * @throws OptimError `PARAMETER_DUPLICATE`, `PARAMETER_TOO_LARGE`
    */
-  constructor(device: Device, specs: readonly ParameterSpec[], category: Extract<Category, "adapter" | "weights">) {
+  constructor(
+    device: Device,
+    specs: readonly ParameterSpec[],
+    category: Extract<Category, "adapter" | "weights">,
+    moments: readonly Moment[] = ["m", "v"],
+  ) {
     this.device = device;
+    this.moments = moments;
     this.layout = layoutParameters(specs, device.facts.maxBindingBytes);
     const categories = {
       values: category,
@@ -53,18 +77,16 @@ export class ParameterStore {
           category: categories[part],
           label: `${part} ${i}`,
         });
-      return { values: flat("values"), gradients: flat("gradients"), m: flat("m"), v: flat("v") };
+      return {
+        values: flat("values"),
+        gradients: flat("gradients"),
+        ...Object.fromEntries(moments.map((moment) => [moment, flat(moment)])),
+      };
     });
     for (const [name, slices] of this.layout.slices) {
       const views = slices.map(({ shard, start, shape, firstRow }) => {
-        const view = (part: ParameterPart): Tensor<"f32"> => viewOf(this.shards[shard]![part], start, shape);
-        return {
-          firstRow,
-          values: view("values"),
-          gradients: view("gradients"),
-          m: view("m"),
-          v: view("v"),
-        };
+        const { values, gradients } = this.shards[shard]!;
+        return { firstRow, values: viewOf(values, start, shape), gradients: viewOf(gradients, start, shape) };
       });
       this.#views.set(name, views);
     }
@@ -107,16 +129,21 @@ export class ParameterStore {
     return whole!;
   }
 
-  /** Reads one part of a parameter, row-major, all slices joined. */
+  /**
+   * Reads one part of a parameter, row-major, all slices joined.
+   * @throws OptimError `PARAMETER_UNKNOWN`, `MOMENT_UNKNOWN`
+   */
   async read(name: string, part: ParameterPart): Promise<Float32Array> {
-    const pieces = await Promise.all(this.slices(name).map((s) => s[part].read()));
-    return joined(pieces);
+    return joined(await Promise.all(this.#pieces(name, part).map((piece) => piece.read())));
   }
 
-  /** Reads one part of every parameter with one copy per shard; for checkpoints. */
+  /**
+   * Reads one part of every parameter with one copy per shard; for checkpoints.
+   * @throws OptimError `MOMENT_UNKNOWN`
+   */
   async readAll(part: ParameterPart): Promise<Map<string, Float32Array>> {
     const flat: Float32Array[] = [];
-    for (const shard of this.shards) flat.push(await shard[part].read());
+    for (const shard of this.shards) flat.push(await partOf(shard, part).read());
     const out = new Map<string, Float32Array>();
     for (const [name, slices] of this.layout.slices) {
       const pieces = slices.map(({ shard, start, shape }) =>
@@ -130,22 +157,27 @@ export class ParameterStore {
   /**
    * Overwrites one part of a parameter.
    * @param data - row-major, as long as the parameter
-   * @throws OptimError `PARAMETER_UNKNOWN`, `PARAMETER_LENGTH`
+   * @throws OptimError `PARAMETER_UNKNOWN`, `PARAMETER_LENGTH`, `MOMENT_UNKNOWN`
    */
   write(name: string, part: ParameterPart, data: Float32Array): void {
-    const slices = this.slices(name);
-    const size = slices.reduce((n, s) => n + s[part].size, 0);
+    const pieces = this.#pieces(name, part);
+    const size = pieces.reduce((n, piece) => n + piece.size, 0);
     if (data.length !== size)
       throw new OptimError("PARAMETER_LENGTH", `writing ${part} of parameter ${name}`, {
         received: `${data.length} values`,
         expected: `${size} values`,
       });
     let start = 0;
-    for (const slice of slices) {
-      const { size: length } = slice[part];
-      slice[part].write(data.subarray(start, start + length));
-      start += length;
+    for (const piece of pieces) {
+      piece.write(data.subarray(start, start + piece.size));
+      start += piece.size;
     }
+  }
+
+  #pieces(name: string, part: ParameterPart): Tensor<"f32">[] {
+    this.slices(name); // throws for an unknown name
+    const slices = this.layout.slices.get(name)!;
+    return slices.map(({ shard, start, shape }) => viewOf(partOf(this.shards[shard]!, part), start, shape));
   }
 
   /** Drops the gradients; an update does it too, unless it was halted. */
@@ -159,7 +191,7 @@ export class ParameterStore {
   }
 
   dispose(): void {
-    for (const shard of this.shards) for (const part of PARTS) shard[part].dispose();
+    for (const shard of this.shards) for (const tensor of Object.values(shard)) tensor.dispose();
     this.halt.dispose();
   }
 }

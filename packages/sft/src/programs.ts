@@ -1,12 +1,12 @@
 // The programs of a run, recorded before its first step: a micro-batch per bucket of tokens (forward, loss, backward
-// into the store's gradients), the update (norm, clipping, AdamW, zero gradients), and scoring. Planning a run records
+// into the store's gradients), the update (norm, clipping, optimizer, zero gradients), and scoring. Planning a run records
 // the same programs on a device that holds nothing.
 
 import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
 import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/models";
-import { ADAMW_SCALARS, adamwScalars, adamwStep } from "@tunesmith/optim";
-import type { AdamwOptions } from "@tunesmith/optim";
+import { scalarCount } from "@tunesmith/optim";
+import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
 import type { Pending, Program } from "@tunesmith/tensor";
 import type { RunShape } from "./run-shape.ts";
@@ -19,12 +19,12 @@ import type { Tuning } from "./tuning.ts";
 export class RunPrograms {
   readonly scores: ScorePrograms;
   readonly #tuning: Tuning;
-  readonly #optimizer: AdamwOptions;
+  readonly #optimizer: Optimizer;
   readonly #microBatches: ReadonlyMap<number, Program>;
   readonly #update: Program;
 
   /** Records everything; touches no memory of the device. */
-  constructor(tuning: Tuning, options: { optimizer: AdamwOptions; shape: RunShape; memory?: StepMemory }) {
+  constructor(tuning: Tuning, options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory }) {
     const { optimizer, shape, memory = {} } = options;
     this.#tuning = tuning;
     this.#optimizer = optimizer;
@@ -32,7 +32,7 @@ export class RunPrograms {
       [...shape.microBatches].map(([tokens, inFlight]) => [tokens, recordMicroBatch(tuning, tokens, inFlight, memory)]),
     );
     this.#update = record(tuning.store.device, "update", (inputs) =>
-      adamwStep(tuning.store, inputs.input("scalars", [ADAMW_SCALARS], "f32"), optimizer),
+      optimizer.update(tuning.store, inputs.input("scalars", [scalarCount(tuning.store.layout)], "f32")),
     );
     this.scores = new ScorePrograms(tuning, memory);
     for (const tokens of shape.scored) this.scores.program(tokens);
@@ -67,7 +67,7 @@ export class RunPrograms {
    * @returns the global gradient norm before clipping; where it is not finite nothing was changed
    */
   update(at: { lr: number; step: number }): Promise<number> {
-    const pending = this.#update.replay({ scalars: adamwScalars(this.#optimizer, at) });
+    const pending = this.#update.replay({ scalars: this.#optimizer.scalars(this.#tuning.store.layout, at) });
     return output(pending, (values) => values["gradNorm"]![0]!);
   }
 

@@ -2,7 +2,7 @@
 
 import { makeBatch, taskCounts, targetScale } from "@tunesmith/data";
 import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
-import type { AdamwOptions } from "@tunesmith/optim";
+import type { Optimizer } from "@tunesmith/optim";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
@@ -20,7 +20,7 @@ export interface TrainOptions {
   readonly schedule: Schedule;
   readonly packing: boolean;
   readonly objective: Objective;
-  readonly optimizer: AdamwOptions;
+  readonly optimizer: Optimizer;
   /** rate of update `step`, from 0 */
   readonly learningRate: (step: number) => number;
   /** rows scored at step 0, every `every` updates and at the end */

@@ -6,6 +6,7 @@ import type { LoraAdapter, LoraConfig, PeftAdapter } from "@tunesmith/lora";
 import { linearPaths, parameterShapes } from "@tunesmith/models";
 import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
+import type { Moment } from "@tunesmith/optim";
 import type { Device } from "@tunesmith/tensor";
 
 /** A model together with what is trained of it. */
@@ -20,19 +21,20 @@ export interface Tuning {
  * Puts a LoRA adapter on a frozen model.
  *
  * @param options.seed - start of A (B is zero)
+ * @param options.moments - what the optimizer keeps; default: AdamW's
  * @param options.from - an adapter to continue; its config then counts and `config` must be its config
  * @throws LoraError `TARGET_UNMATCHED`
  */
 export function tuneLora(
   model: Model,
   config: LoraConfig,
-  options: { seed: number; from?: PeftAdapter },
+  options: { seed: number; from?: PeftAdapter; moments?: readonly Moment[] },
 ): Tuning & { readonly adapter: LoraAdapter } {
   const sizes = linearPaths(model.config);
   const targets = resolveTargets(config.targetModules, sizes.keys());
   const shapes = loraShapes(config, targets, sizes);
   const specs = [...shapes].map(([name, shape]) => ({ name, shape, decay: true }));
-  const store = new ParameterStore(model.device, specs, "adapter");
+  const store = new ParameterStore(model.device, specs, "adapter", options.moments);
   if (!model.device.virtual)
     for (const [name, shape] of shapes)
       store.write(name, "values", options.from?.values.get(name) ?? initialLora(name, shape, options.seed));
@@ -47,13 +49,15 @@ export function tuneLora(
 /**
  * A store for training all weights of a model. Load or draw the model with `place` to fill it.
  * Norms and biases are not decayed.
+ * @param moments - what the optimizer keeps; default: AdamW's
  */
 export function storeForModel(
   device: Device,
   config: ModelConfig,
+  moments?: readonly Moment[],
 ): { store: ParameterStore; place: NonNullable<LoadOptions["place"]> } {
   const specs = [...parameterShapes(config)].map(([name, shape]) => ({ name, shape, decay: shape.length > 1 }));
-  const store = new ParameterStore(device, specs, "weights");
+  const store = new ParameterStore(device, specs, "weights", moments);
   const place = (name: string): ReturnType<ParameterStore["slices"]> => {
     const slices = store.slices(name);
     for (const { values, gradients } of slices) trainable(values, gradients);

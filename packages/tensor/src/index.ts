@@ -59,7 +59,7 @@ export {
 } from "./kernels/norm.ts";
 export type { NormSpec } from "./kernels/norm.ts";
 export { accumulate, addScaled, fill, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
-export { adamwUpdate, clipFactor } from "./kernels/adamw.ts";
+export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";

@@ -250,6 +250,14 @@ describe("keys against each other", () => {
     ["sampling by a temperature that is missing", `${MINIMAL}  sampling: temperature\n`, "data.sampling", 6],
     ["a threshold for nothing", `${MINIMAL}  near_threshold: 0.9\n`, "data.near_threshold", 6],
     ["packed rows by length", `${MINIMAL}  group_by_length: true\n`, "data.group_by_length", 6],
+    ["eps of AdamW for Lion", `${MINIMAL}train:\n  optimizer: lion\n  eps: 1\n`, "train.eps", 8],
+    ["momentum for AdamW", `${MINIMAL}train:\n  momentum: 0.5\n`, "train.momentum", 7],
+    [
+      "Nesterov without momentum",
+      `${MINIMAL}train:\n  optimizer: sgd\n  momentum: 0\n  nesterov: true\n`,
+      "train.nesterov",
+      9,
+    ],
     ["unfreeze without freeze", `${MINIMAL}tune: {unfreeze: [lm_head]}\n`, "tune.unfreeze", 6],
   ])("%s", async (_, text, key, line) => {
     const error = await failure(text);

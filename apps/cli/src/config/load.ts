@@ -6,7 +6,7 @@ import { readTextFile } from "../read-file.ts";
 import { LATER_KEYS, notSupported } from "./not-supported.ts";
 import type { Problem } from "./problem.ts";
 import { configError } from "./problem.ts";
-import { contradictions } from "./rules.ts";
+import { contradictions, KEYS_OF_OTHERS } from "./rules.ts";
 import type { Config } from "./schema.ts";
 import { readConfigSource } from "./source.ts";
 import type { ConfigSource, KeyPath } from "./source.ts";
@@ -112,16 +112,19 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
 }
 
 /**
- * The text of `config.resolved.yaml`: a config that repeats the run. Settings of other methods and keys that this
+ * The text of `config.resolved.yaml`: a config that repeats the run. Settings of other methods and optimizers and keys that this
  * version does not have are left out.
  */
 export function resolvedConfigText(config: ResolvedConfig): string {
   const { quant, unfreeze, ...tune } = config.tune;
   const { method } = tune;
   const used = Object.fromEntries(Object.entries(config).filter(([key]) => !LATER_KEYS.includes(key)));
+  const others: readonly string[] = KEYS_OF_OTHERS[config.train.optimizer];
+  const train = Object.fromEntries(Object.entries(config.train).filter(([key]) => !others.includes(key)));
   return stringify({
     format_version: 1,
     ...used,
+    train,
     tune: { ...tune, ...(method === "qlora" ? { quant } : {}), ...(method === "freeze" ? { unfreeze } : {}) },
   });
 }

@@ -6,6 +6,13 @@ import type { Config } from "./schema.ts";
 import { keyText } from "./source.ts";
 import type { KeyPath } from "./source.ts";
 
+/** Keys of `train` that an optimizer does not know. */
+export const KEYS_OF_OTHERS = {
+  adamw: ["momentum", "nesterov"],
+  sgd: ["betas", "eps"],
+  lion: ["eps", "momentum", "nesterov"],
+} as const;
+
 /** A config that the schema has accepted, and which of its keys a person wrote. */
 interface Checked {
   readonly config: Config;
@@ -137,6 +144,11 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
       if (task.loss_weight !== undefined)
         yield conflict(["data", "tasks", name, "loss_weight"], "has no effect on the objective token_mean", remove);
   }
+  for (const key of KEYS_OF_OTHERS[train.optimizer])
+    if (written(["train", key]))
+      yield conflict(["train", key], `has no effect with the optimizer ${train.optimizer}`, "remove it");
+  if (train.optimizer === "sgd" && train.nesterov && train.momentum === 0)
+    yield conflict(["train", "nesterov"], "needs momentum", "set train.momentum, for example to 0.9");
   if (written(["tune", "quant"]) && tune.method !== "qlora")
     yield conflict(["tune", "quant"], `has no effect with method ${tune.method}`, "remove it, or use method: qlora");
   if (tune.unfreeze.length > 0 && tune.method !== "freeze")

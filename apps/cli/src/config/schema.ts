@@ -147,9 +147,14 @@ const trainSchema = z.strictObject({
     .default("cosine"),
   warmup_ratio: z.number().min(0).max(1).optional().describe("default 0.03, unless warmup_steps is written"),
   warmup_steps: z.int().min(0).optional(),
-  optimizer: z.enum(["adamw"]).default("adamw"),
-  betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
-  eps: share.default(1e-8),
+  optimizer: z.enum(["adamw", "sgd", "lion"]).default("adamw"),
+  betas: z
+    .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
+    .optional()
+    .describe("default [0.9, 0.999] for adamw, [0.9, 0.99] for lion"),
+  eps: share.default(1e-8).describe("adamw only"),
+  momentum: z.number().min(0).lt(1).default(0.9).describe("sgd only"),
+  nesterov: z.boolean().default(false).describe("sgd only"),
   weight_decay: z.number().min(0).default(0),
   max_grad_norm: share.nullable().default(1).describe("null: no clipping"),
   recompute: z.enum(["auto", "none", "layer"]).default("auto").describe("activation checkpointing"),

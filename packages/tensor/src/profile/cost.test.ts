@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "../../../../tests/support/device.ts";
 import type { Device } from "../device.ts";
 import type { TensorData } from "../dtype.ts";
-import { adamwUpdate } from "../kernels/adamw.ts";
+import { adamwUpdate } from "../kernels/optimizers.ts";
 import { attentionBackwardKeyValue, attentionBackwardQuery, attentionForward } from "../kernels/attention/attention.ts";
 import { crossEntropyRows } from "../kernels/cross-entropy.ts";
 import { addScaled } from "../kernels/elementwise.ts";
@@ -196,7 +196,7 @@ describe("by hand", () => {
     const update = costs((make) => {
       const values = make(1024);
       launch(adamwUpdate, {
-        params: { n: 256, start: 0, decayed: 0, rest1: 0.1, beta2: 0.999, rest2: 0.001, eps: 1e-8 },
+        params: { n: 256, start: 0, group: 0, rest1: 0.1, beta2: 0.999, rest2: 0.001, eps: 1e-8 },
         reads: { clip: make(3), scalars: make(4) },
         updates: { values, gradients: make(1024), m: make(1024), v: make(1024) },
       });
