@@ -3,78 +3,43 @@
 //   npm run build && node bench/step.mjs [--shape smollm2-135m] [--rows 1] [--length 256] [--torch PYTHON]
 // --shape         one or more of stories260k, stories15m, smollm2-135m, qwen2.5-0.5b, llama-3.2-1b; may be repeated
 // --weights       f32, f16 or bf16: how frozen matrices are stored; may be repeated; default bf16
+// --recompute     activation checkpointing by layer
 // --torch         a Python with torch, transformers, peft and (for trl) trl and datasets
 // --rival         trl (TRL's SFTTrainer) or peft (the shortest loop over transformers and PEFT); may be repeated; default trl
-// --torch-weights the same for PyTorch, which is slow in bf16 on some processors (default: --weights)
+// --torch-weights the same as --weights for PyTorch, which is slow in bf16 on some processors (default: --weights)
 // --torch-checkpointing    PyTorch recomputes activations (TRL's default; off here, because it is slower)
 // --torch-cpu     PyTorch stays on the CPU, for comparing with a software device on a machine that has a GPU
 // CPU seconds count all threads of a process: other load on the machine disturbs them less than the clock.
-import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { jsonLines } from "./lib/child.mjs";
 import { report } from "./lib/report.mjs";
-import { assertShape, SHAPES } from "./lib/shapes.mjs";
+import { runSide, SIDE_OPTIONS, sideName, sidesOf } from "./lib/sides.mjs";
 import { median } from "./lib/stats.mjs";
 
-/** @import { StepJob, StepResult } from "./children/lora-step.mjs" */
+/** @import { StepResult } from "./children/lora-step.mjs" */
+/** @import { Side } from "./lib/sides.mjs" */
 
 const { values: options } = parseArgs({
   options: {
+    ...SIDE_OPTIONS,
     shape: { type: "string", multiple: true, default: ["smollm2-135m"] },
     rows: { type: "string", default: "1" },
     length: { type: "string", default: "256" },
-    rank: { type: "string", default: "16" },
-    weights: { type: "string", multiple: true, default: ["bf16"] },
-    "warm-up": { type: "string", default: "2" },
-    steps: { type: "string", default: "5" },
-    rounds: { type: "string", default: "2" },
-    torch: { type: "string" },
-    rival: { type: "string", multiple: true, default: ["trl"] },
-    "torch-weights": { type: "string", multiple: true },
-    "torch-checkpointing": { type: "boolean", default: false },
-    "torch-cpu": { type: "boolean", default: false },
-    out: { type: "string" },
   },
 });
-const here = import.meta.dirname;
-const sides = [
-  ...options.weights.map((weights) => ({ framework: "tunesmith", weights })),
-  ...(options.torch === undefined ? [] : options.rival).flatMap((framework) =>
-    (options["torch-weights"] ?? options.weights).map((weights) => ({ framework, weights })),
-  ),
-];
+const [rows, length] = [Number(options.rows), Number(options.length)];
+const sides = sidesOf(options);
 
-/** @type {(StepResult & { shape: string, round: number, weights: string })[]} */
+/** @type {(StepResult & Side & { shape: string, round: number })[]} */
 const results = [];
-for (const shape of options.shape) {
-  assertShape(shape);
+for (const shape of options.shape)
   for (let round = 1; round <= Number(options.rounds); round++)
-    for (const { framework, weights } of round % 2 === 1 ? sides : sides.toReversed()) {
-      console.error(`${shape}, round ${round}: ${framework} ${weights}`);
-      /** @type {StepJob} */
-      const job = {
-        config: SHAPES[shape],
-        rows: Number(options.rows),
-        length: Number(options.length),
-        rank: Number(options.rank),
-        weights: /** @type {StepJob["weights"]} */ (weights),
-        torchCheckpointing: options["torch-checkpointing"],
-        torchCpu: options["torch-cpu"],
-        warmUp: Number(options["warm-up"]),
-        steps: Number(options.steps),
-      };
-      const [result] =
-        framework === "tunesmith"
-          ? jsonLines(process.execPath, [resolve(here, "children", "lora-step.mjs"), JSON.stringify(job)])
-          : jsonLines(options.torch ?? "", [resolve(here, "children", "lora_step.py"), framework, JSON.stringify(job)]);
-      results.push({ shape, round, weights, ...result });
+    for (const side of round % 2 === 1 ? sides : sides.toReversed()) {
+      console.error(`${shape}, round ${round}: ${sideName(side)}`);
+      results.push({ shape, round, ...side, ...runSide(side, { shape, rows, length }, options) });
     }
-}
 
-const tokens = Number(options.rows) * Number(options.length);
-const { out, torch: _, ...settings } = options;
-const rows = options.shape.flatMap((shape) => {
-  /** @param {(typeof sides)[number] | undefined} side @param {(result: StepResult) => number} value */
+const table = options.shape.flatMap((shape) => {
+  /** @param {Side | undefined} side @param {(result: StepResult) => number} value */
   const of = (side, value) =>
     median(
       results
@@ -89,8 +54,8 @@ const rows = options.shape.flatMap((shape) => {
     const peak = (/** @type {StepResult} */ r) => r.peak_rss_bytes;
     return [
       shape,
-      `${side.framework} ${side.weights}`,
-      tokens / of(side, seconds),
+      sideName(side),
+      (rows * length) / of(side, seconds),
       of(side, cpu),
       of(side, (r) => r.first_seconds),
       of(side, peak) / 1e6,
@@ -101,10 +66,11 @@ const rows = options.shape.flatMap((shape) => {
     ];
   });
 });
+const { out, torch: _, ...settings } = options;
 report({
   lines: [{ benchmark: "step", node: process.version, ...settings }, ...results],
   columns: [
-    `${options.rows} × ${options.length} tokens`,
+    `${rows} × ${length} tokens`,
     "framework",
     "tokens/s",
     "CPU s/step",
@@ -115,6 +81,6 @@ report({
     "CPU × ours",
     "RSS × ours",
   ],
-  rows,
+  rows: table,
   out,
 });

@@ -19,7 +19,7 @@ import { randomRows } from "../lib/random-rows.mjs";
  * @property {number} length tokens per row
  * @property {number} rank of LoRA, on all linear layers
  * @property {DenseFormat} weights how frozen matrices are stored
- * @property {boolean} torchCheckpointing
+ * @property {boolean} recompute activation checkpointing
  * @property {boolean} torchCpu
  * @property {number} warmUp steps before those that count
  * @property {number} steps steps that count
@@ -68,6 +68,7 @@ for await (const event of train(tuning, {
   objective: "token_mean",
   optimizer: adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, maxGradNorm: 1 }),
   learningRate: () => 1e-4,
+  memory: { recompute: job.recompute ? "layer" : "none" },
   now: () => performance.now(),
 })) {
   if (event.type !== "step") continue;

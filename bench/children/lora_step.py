@@ -47,7 +47,7 @@ def mark():
 def run_peft():
     """The shortest loop: no metrics, no trainer."""
     tuned = peft.get_peft_model(model, lora).to(device)
-    if job["torchCheckpointing"]:
+    if job["recompute"]:
         tuned.enable_input_require_grads()
         tuned.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     tuned.train()
@@ -93,7 +93,7 @@ def run_trl():
                 max_length=length,
                 learning_rate=1e-4,
                 lr_scheduler_type="constant",
-                gradient_checkpointing=job["torchCheckpointing"],
+                gradient_checkpointing=job["recompute"],
                 bf16=False,
                 use_cpu=device == "cpu",
                 logging_steps=1,
