@@ -5,6 +5,8 @@ import { TunesmithError } from "@tunesmith/core";
 import { Device } from "@tunesmith/tensor";
 import type { DeviceOptions } from "@tunesmith/tensor";
 import { create } from "webgpu";
+import { nodeFiles } from "./files.ts";
+import { cacheFolder, fileKernelCache } from "./kernel-cache.ts";
 import { settled } from "./settled.ts";
 
 /** Codes of failures to open a GPU. */
@@ -104,6 +106,10 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
     languageFeatures: gpu.wgslLanguageFeatures,
     settle: settled,
     ...(submitLimit ? { submitLimit } : {}),
+    // what tests and debugging measure is not worth keeping
+    ...(options.validate || options.debug
+      ? {}
+      : { kernelCache: fileKernelCache(nodeFiles(), cacheFolder(nodeFiles()), adapter.info) }),
     ...(options.compute ? { compute: options.compute } : {}),
     ...(options.poison ? { poison: true } : {}),
     ...(options.debug ? { checkFinite: true } : {}),

@@ -3,6 +3,7 @@
 import { makeBatch, taskCounts, targetScale } from "@tunesmith/data";
 import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
 import type { Optimizer } from "@tunesmith/optim";
+import { autotune } from "@tunesmith/tensor";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
@@ -57,7 +58,12 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   const tasks = options.tasks.map((task) => task.name);
   const lossWeights = options.tasks.map((task) => task.lossWeight);
   const shape = runShape({ ...options, scored: evaluation ? [evaluation] : [] });
-  const programs = new RunPrograms(tuning, { ...options, shape });
+  const record = (): RunPrograms => new RunPrograms(tuning, { ...options, shape });
+  let programs = record();
+  if ((await autotune(tuning.model.device, options)).length > 0) {
+    programs.dispose();
+    programs = record(); // the recording showed which products there are; this one runs their fastest kernels
+  }
   programs.reserve();
   const clock = { last: options.now() };
   let flight: Flight | undefined;

@@ -8,6 +8,7 @@ import { deviceFacts } from "./facts.ts";
 import { FiniteCheck } from "./finite-check.ts";
 import type { DeviceFacts } from "./facts.ts";
 import { KernelChoices } from "./kernel-choices.ts";
+import type { KernelCache } from "./kernel-choices.ts";
 import { PipelineCache } from "./pipelines.ts";
 import type { Profiler } from "./profile/profiler.ts";
 import type { Recorder } from "./recorder.ts";
@@ -38,6 +39,8 @@ export interface DeviceOptions {
    * f32. Values beyond ±65504 become infinite, and gradients need a loss scale.
    */
   readonly compute?: "f32" | "mixed";
+  /** where `autotune` finds and leaves what it measured */
+  readonly kernelCache?: KernelCache;
   /** fills new eager tensors with NaN, so that an op that leaves elements unwritten is seen */
   readonly poison?: boolean;
   /** checks every f32 output of every launch for NaN and Inf and names the first bad one: `finite.first()` */

@@ -40,7 +40,7 @@ export type { FourBitShard } from "./four-bit-weight.ts";
 export { weightShards } from "./shards.ts";
 export type { ShardPlan, WeightEncoding } from "./shards.ts";
 
-export type { KernelChoices } from "./kernel-choices.ts";
+export type { KernelCache, KernelChoices } from "./kernel-choices.ts";
 export { autotune } from "./kernels/matmul/autotune.ts";
 export type { AutotuneOptions, Tuned } from "./kernels/matmul/autotune.ts";
 export { blockMaxima, encodeFourBit } from "./kernels/four-bit.ts";

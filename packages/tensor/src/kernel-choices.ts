@@ -5,6 +5,14 @@ import type { DeviceFacts } from "./facts.ts";
 import type { Compute, ProductClass } from "./kernels/matmul/variants.ts";
 import { canRun } from "./kernels/matmul/variants.ts";
 
+/** Where measured choices outlive the process: by class, for one driver. */
+export interface KernelCache {
+  /** Empty where there is nothing. */
+  load(): Promise<Readonly<Record<string, string>>>;
+  /** Adds to what is there. */
+  save(choices: Readonly<Record<string, string>>): Promise<void>;
+}
+
 export class KernelChoices {
   readonly #facts: DeviceFacts;
   readonly #compute: Compute;

@@ -1,7 +1,7 @@
 import { matmul as reference, maxAbsError, seededNormals } from "@tunesmith/testing";
 import { beforeAll, describe, expect, test } from "vitest";
 import { f32, testDevice, values } from "../../../../../tests/support/device.ts";
-import type { Device } from "../../device.ts";
+import { Device } from "../../device.ts";
 import { record } from "../../recorder.ts";
 import { empty, upload } from "../../tensor.ts";
 import { autotune } from "./autotune.ts";
@@ -118,6 +118,29 @@ describe("autotune", () => {
     const tuned = await autotune(device, { force: true, now: () => (time += 1) });
     expect(tuned).toHaveLength(1);
     expect(device.kernelChoices.export()).toEqual(before);
+  });
+
+  test("takes from the cache what is there, leaves what it measured, and measures again what no longer runs", async () => {
+    const saved: Record<string, string>[] = [];
+    const key = "nt f32 128x256x128";
+    const decide = async (cached: Record<string, string>): Promise<boolean> => {
+      const kernelCache = {
+        load: () => Promise.resolve(cached),
+        save: (choices: Record<string, string>) => Promise.resolve(void saved.push(choices)),
+      };
+      const shared = await testDevice({ maxWorkgroups: 65_530 });
+      const { gpu, facts } = shared;
+      const device = new Device(gpu, {} as GPUAdapterInfo, { facts, kernelCache });
+      await error(device);
+      const [tuned] = await autotune(device, { force: true, now: () => 0 });
+      expect(device.kernelChoices.export()).toEqual({ [key]: tuned!.chosen });
+      return Object.keys(tuned!.milliseconds).length > 0;
+    };
+    expect(await decide({ [key]: "shuffle-8x1" })).toBe(false);
+    expect(saved).toEqual([]);
+    expect(await decide({ [key]: "of another version" })).toBe(true);
+    expect(await decide({})).toBe(true);
+    expect(saved).toEqual([{ [key]: "shuffle-16x1" }, { [key]: "shuffle-16x1" }]);
   });
 
   test("is refused inside a recording", async () => {
