@@ -1,6 +1,7 @@
 // What a file under architectures/ says: how to read its config.json, which tensors a layer has, and what it computes.
 
 import type { Tensor } from "@tunesmith/tensor";
+import type { ArchitectureName } from "./architectures/registry.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ConfigReader } from "./config-reader.ts";
 import type { Linear, Loaded, Norm, ParameterTree } from "./tree.ts";
@@ -40,7 +41,7 @@ export interface LayerContext {
 
 export interface Architecture {
   /** `model_type` in config.json */
-  readonly name: string;
+  readonly name: ArchitectureName;
   readonly names: OuterNames;
   parse(read: ConfigReader): ModelConfig;
   /** tensors of one layer, under the checkpoint's keys */

@@ -122,6 +122,8 @@ describe("parseModelConfig", () => {
     [{ head_dim: 260 }, /head_dim "260".* up to 256/],
     [{ num_local_experts: 8 }, /num_local_experts is 8, a feature/],
     [{ logit_scale: 0.0625 }, /logit_scale/],
+    [{ attn_logit_softcapping: 50 }, /attn_logit_softcapping is 50/],
+    [{ no_rope_layers: [1, 0] }, /no_rope_layers/],
     [{ is_encoder_decoder: true }, /is_encoder_decoder/],
     [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor "0.5"/],
     [{ model_type: "mistral", sliding_window: 4, layer_types: ["full_attention", "sliding_attention"] }, /layer_types/],

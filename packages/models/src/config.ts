@@ -61,28 +61,36 @@ export interface ModelConfig {
   readonly eosTokenIds: readonly number[];
 }
 
-/** Features of other designs. Where one is switched on, the weights are not what model_type says. */
-const FOREIGN = [
-  "add_cross_attention",
-  "alibi",
-  "attention_chunk_size",
-  "attention_multiplier",
-  "clip_qkv",
-  "embedding_multiplier",
-  "is_encoder_decoder",
-  "kv_lora_rank",
-  "logit_scale",
-  "logits_scaling",
-  "moe_intermediate_size",
-  "n_routed_experts",
-  "num_experts",
-  "num_local_experts",
-  "qk_layernorm",
-  "residual_multiplier",
-  "text_config",
-  "use_bidirectional_attention",
-  "vision_config",
-] as const;
+/**
+ * Features of other designs, and the architectures that know them. Where one is switched on elsewhere, the weights are not
+ * what model_type says, even where transformers would pass over the key.
+ */
+const FEATURES: Readonly<Record<string, readonly ArchitectureName[]>> = {
+  add_cross_attention: [],
+  alibi: [],
+  attention_chunk_size: [],
+  attention_multiplier: [],
+  attn_logit_softcapping: ["gemma2"],
+  attn_temperature_tuning: [],
+  clip_qkv: [],
+  embedding_multiplier: [],
+  final_logit_softcapping: ["gemma2", "gemma3_text"],
+  is_encoder_decoder: [],
+  kv_lora_rank: [],
+  logit_scale: [],
+  logits_scaling: [],
+  moe_intermediate_size: [],
+  n_routed_experts: [],
+  no_rope_layers: ["smollm3"],
+  num_experts: [],
+  num_local_experts: [],
+  qk_layernorm: [],
+  residual_multiplier: [],
+  text_config: [],
+  use_bidirectional_attention: [],
+  use_qk_norm: [],
+  vision_config: [],
+};
 
 /**
  * @param json - the parsed file
@@ -95,7 +103,7 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
   const read = new ConfigReader(json, path);
   const type = read.text("model_type");
   const architecture = architectureOf(type) ?? refuse(type, path);
-  for (const key of FOREIGN) read.off(key);
+  for (const [key, known] of Object.entries(FEATURES)) if (!known.includes(architecture.name)) read.off(key);
   const config = architecture.parse(read);
   if (config.headDim > MAX_HEAD_DIM)
     read.unsupported("head_dim", String(config.headDim), `heads of up to ${MAX_HEAD_DIM} numbers`);

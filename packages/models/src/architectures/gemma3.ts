@@ -22,8 +22,6 @@ export const gemma3: Architecture = defineArchitecture({
     const every = ["sliding_window_pattern", "_sliding_window_pattern"].find((key) => read.has(key));
     const pattern = every === undefined ? 6 : read.int(every);
     const sliding = parseSliding(read, layers) ?? perLayer(layers, (i) => (i + 1) % pattern !== 0);
-    // transformers reads this key and then computes without it
-    read.off("attn_logit_softcapping");
 
     // since transformers 5 one set of parameters per kind of layer; before, the scaling is that of the full layers
     const nested = read.within("rope_parameters");

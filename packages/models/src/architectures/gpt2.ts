@@ -1,9 +1,10 @@
 // GPT-2: learned positions, LayerNorm, weights stored [in, out] (Conv1D), q, k and v in one projection. Radford et al. 2019,
 // "Language Models are Unsupervised Multitask Learners". Its dropout (0.1 in the published files) is not applied.
 
-import { add, gelu, splitColumns } from "@tunesmith/autograd";
+import { add, gelu } from "@tunesmith/autograd";
 import { defineArchitecture } from "../architecture.ts";
 import type { Architecture } from "../architecture.ts";
+import { attendJoined } from "../layers.ts";
 import { linear, norm } from "../tree.ts";
 import { headDimOf, parseActivation, parseTokens, perLayer } from "./common.ts";
 
@@ -66,10 +67,9 @@ export const gpt2: Architecture = defineArchitecture({
     },
   }),
   block: (x, { ln_1, attn, ln_2, mlp }, at) => {
-    const { hiddenSize: d, activation } = at.config;
-    const [q, k, v] = splitColumns(at.project(at.norm(x, ln_1), attn.c_attn), [d, d, d]);
-    const { sum, normed } = at.addNorm(x, at.project(at.attend(q!, k!, v!), attn.c_proj), ln_2);
-    const inner = gelu(at.project(normed, mlp.c_fc), activation === "gelu" ? "exact" : "tanh");
+    const attended = attendJoined(at.project(at.norm(x, ln_1), attn.c_attn), at);
+    const { sum, normed } = at.addNorm(x, at.project(attended, attn.c_proj), ln_2);
+    const inner = gelu(at.project(normed, mlp.c_fc), at.config.activation === "gelu" ? "exact" : "tanh");
     return add(sum, at.project(inner, mlp.c_proj));
   },
 });

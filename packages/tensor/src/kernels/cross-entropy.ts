@@ -28,6 +28,7 @@ export const softCapForward: Kernel<"n" | "cap", "x", "out", never> = defineKern
   params: { n: "u32", cap: "f32" },
   reads: { x: "f32" },
   writes: { out: "f32" },
+  inPlace: { out: ["x"] },
   workgroups: ({ n }) => Math.ceil(n / 64),
   wgsl: () => /* wgsl */ `
     ${SOFT_CAPPED}

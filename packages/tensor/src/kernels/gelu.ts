@@ -49,6 +49,7 @@ export const geluForward: Kernel<"n", "x", "out", never> = defineKernel({
   inPlace: { out: ["x"] },
   workgroups: ({ n }) => groups(n),
   wgsl: (spec) => form(spec) + overVectors("out[i] = gelu(x[i]);"),
+  cost: ({ n }) => ({ flops: 8 * n }),
 });
 
 /** dy, x [n] → dx = dy · gelu′(x). Spec: exact. */
@@ -60,4 +61,5 @@ export const geluBackward: Kernel<"n", "dy" | "x", "dx", never> = defineKernel({
   inPlace: { dx: ["x", "dy"] },
   workgroups: ({ n }) => groups(n),
   wgsl: (spec) => form(spec) + overVectors("dx[i] = dy[i] * gelu_slope(x[i]);"),
+  cost: ({ n }) => ({ flops: 17 * n }),
 });
