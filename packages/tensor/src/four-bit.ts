@@ -110,7 +110,7 @@ export function fourBitWgsl(b: string, format: FourBitFormat): string {
       return bitcast<f32>(${b}[${HEADER_WORDS}u + code]) * bitcast<f32>(group) + bitcast<f32>(${b}[4]);
     }
     fn ${b}_value(codes: vec4u) -> vec4f {
-      ${tableWgsl(FOUR_BIT_VALUES[format])}
+      ${fourBitTable(format)}
     }
     fn ${b}_four_bit_run(e: u32) -> vec4f {
       let half = ${b}[${b}[0] + (e >> 3u)] >> ((e & 4u) * 4u);
@@ -122,10 +122,29 @@ export function fourBitWgsl(b: string, format: FourBitFormat): string {
     }`;
 }
 
-/** A look-up by selection, bit by bit: arrays indexed by a value that differs between lanes are slow everywhere. */
-function tableWgsl(values: readonly number[]): string {
+/** WGSL that returns any four elements, at the indices of vec4u `e`; `four` is the number 4 as the compiler cannot see it. */
+export function fourBitGather(b: string, e: string, four: string): string {
+  // rolled up (see MATMUL_PARAMS), because this is the rare way and four copies would be most of the compile time
+  return `var codes = vec4u(0u);
+      var scales = vec4f(0.0);
+      var next = ${e};
+      for (var i = 0u; i < ${four}; i++) {
+        let at = next.x;
+        let code = (${b}[${b}[0] + (at >> 3u)] >> ((at & 6u) * 4u + 4u - 4u * (at & 1u))) & 15u;
+        codes = vec4u(codes.yzw, code);
+        scales = vec4f(scales.yzw, ${b}_scale(at >> ${b}[1]));
+        next = next.yzwx;
+      }
+      return ${b}_value(codes) * scales;`;
+}
+
+/**
+ * WGSL that returns the values of four codes: a look-up by selection, bit by bit, because arrays indexed by a value that
+ * differs between lanes are slow everywhere.
+ */
+export function fourBitTable(format: FourBitFormat): string {
   const lines = [0, 1, 2, 3].map((bit) => `let b${bit} = (codes & vec4u(${1 << bit}u)) != vec4u(0u);`);
-  let level = values.map((v) => `vec4f(${f32Text(v)})`);
+  let level = FOUR_BIT_VALUES[format].map((v) => `vec4f(${f32Text(v)})`);
   for (let bit = 0; bit < 4; bit++) {
     const next: string[] = [];
     for (let i = 0; i < level.length; i += 2) next.push(`select(${level[i]}, ${level[i + 1]}, b${bit})`);

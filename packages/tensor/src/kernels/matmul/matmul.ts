@@ -8,6 +8,7 @@ import type { Weight, WeightFormat } from "../../weight.ts";
 import type { Contiguous } from "./operands.ts";
 import { ACCUMULATE, ADD_BIAS } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
+import { matmulShuffle } from "./shuffle.ts";
 import { addSlices } from "./slices.ts";
 import { betterTransposed, chooseVariant, isSmall } from "./variants.ts";
 
@@ -104,6 +105,8 @@ export function matmul(args: MatmulArgs): void {
     matmul({ ...args.plus, out, scale: args.scale ?? 1, accumulate: true, indirect: args.indirect });
 }
 
+const FOUR_BIT: ReadonlySet<WeightFormat> = new Set(["nf4", "fp4"]);
+
 /** One operand of a launch. */
 interface Side {
   readonly tensor: Tensor;
@@ -168,6 +171,13 @@ function multiply(product: Product): boolean {
     tile,
     across,
     ...(component ? { component } : {}),
+    ...(kernel === matmulShuffle &&
+    FOUR_BIT.has(format) &&
+    even.rightFours &&
+    (!small || alike) &&
+    right.stride % 32 === 0
+      ? { inBlocks: true }
+      : {}),
   };
   launch(kernel, {
     spec,

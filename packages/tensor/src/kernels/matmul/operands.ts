@@ -1,7 +1,7 @@
 // How matrix operands are read. A format knows how to fetch elements by their flat index; an operand puts row and
 // column arithmetic, clamping and zero padding on top. Kernels see only runs of four elements and 4×4 blocks in f32.
 
-import { fourBitWgsl } from "../../four-bit.ts";
+import { fourBitGather, fourBitWgsl } from "../../four-bit.ts";
 import type { Element } from "../../kernel.ts";
 import type { FourBitFormat, WeightFormat } from "../../weight.ts";
 
@@ -15,7 +15,9 @@ export interface OperandFormat {
   readonly four: (binding: string, e: string) => string;
   /** WGSL: the element at index `e` */
   readonly one: (binding: string, e: string) => string;
-  /** WGSL functions that the two call */
+  /** WGSL: the elements at the four indices of vec4u `e`, where they cost less together */
+  readonly some?: (binding: string, e: string) => string;
+  /** WGSL functions that these call */
   readonly functions?: (binding: string) => string;
 }
 
@@ -25,6 +27,7 @@ const fourBit = (format: FourBitFormat): OperandFormat => ({
   single: "u32",
   four: (b, e) => `return ${b}_four_bit_run(${e});`,
   one: (b, e) => `return ${b}_four_bit(${e});`,
+  some: (b, e) => fourBitGather(b, e, "p.four"),
   functions: (b) => fourBitWgsl(b, format),
 });
 
@@ -90,11 +93,15 @@ export function operand(o: {
     ${
       aligned
         ? `fn ${name}_four(e: u32) -> vec4f { ${format.four(name, "e")} }`
-        : `fn ${name}_one(e: u32) -> f32 { ${format.one(name, "e")} }`
+        : format.some
+          ? `fn ${name}_some(e: vec4u) -> vec4f { ${format.some(name, "e")} }`
+          : `fn ${name}_one(e: u32) -> f32 { ${format.one(name, "e")} }`
     }`;
   // four neighbours from `first`, clamped to `last`
   const neighbours = (first: string, last: string): string =>
-    `vec4f(${[0, 1, 2, 3].map((j) => `${name}_one(line + min(${first} + ${j}u, ${last}))`).join(", ")})`;
+    format.some
+      ? `${name}_some(vec4u(line) + min(vec4u(${first}) + vec4u(0u, 1u, 2u, 3u), vec4u(${last})))`
+      : `vec4f(${[0, 1, 2, 3].map((j) => `${name}_one(line + min(${first} + ${j}u, ${last}))`).join(", ")})`;
   const inside = "vec4<bool>(true, k + 1u < k_end, k + 2u < k_end, k + 3u < k_end)";
   const blockLine = (j: number): string =>
     zeroed && j > 0

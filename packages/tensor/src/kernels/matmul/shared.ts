@@ -57,6 +57,8 @@ export interface MatmulSpec extends Spec {
   readonly across: number;
   /** type of the operands of matrix units */
   readonly component?: MatrixShape["component"];
+  /** of a four-bit right operand: its lines are multiples of 32 elements, so that 32 neighbours share a scale */
+  readonly inBlocks?: boolean;
 }
 
 type BySpec = (spec: Spec) => Element;

@@ -5,6 +5,7 @@
 
 import type { DeviceFacts } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX } from "../../kernel.ts";
+import { fourBitLoop } from "./four-bit-lanes.ts";
 import type { Contiguous } from "./operands.ts";
 import {
   matmulCost,
@@ -34,6 +35,8 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
   const loads = range(Math.ceil(spec.tile / lanes));
   const held = (r: number): string => `subgroupShuffle(a${Math.floor(r / lanes)}, ${r % lanes}u)`;
 
+  const fourBits = spec.inBlocks ? fourBitLoop(spec, facts) : undefined;
+
   /** Adds left · right over [first, end) to the sums. */
   const multiply = (two: "" | "2", contiguous: Contiguous, first: string, end: string): string => {
     // along k: lane = row, and it holds four k; along rows: lane = (four rows, one of four k)
@@ -57,22 +60,32 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
             return `{ ${shuffled.join(" ")}
           ${sums.join(" ")} }`;
           });
-    return `for (var k = ${first}; k < ${end}; k += 4u) {
+    const coded = two === "" ? fourBits : undefined;
+    const block = (v: number): string => coded?.block(v, end) ?? `right${two}_block(col + ${4 * v}u, k, ${end})`;
+    const over = (from: string, to: string): string => `for (var k = ${from}; k < ${to}; k += 4u) {
         ${contiguous === "k" ? "" : "let my_k = k + (lane & 3u);"}
         ${loads.map((i) => `let a${i} = ${load(i)};`).join("\n        ")}
-        ${fours.map((v) => `let b${v} = right${two}_block(col + ${4 * v}u, k, ${end});`).join("\n        ")}
+        ${fours.map((v) => `let b${v} = ${block(v)};`).join("\n        ")}
         ${products.join("\n        ")}
+      }`;
+    if (!coded) return over(first, end);
+    return `for (var kb = ${first}; kb < ${end}; kb += ${coded.step}) {
+        ${coded.scales(end)}
+        let k_stop = min(kb + ${coded.step}, ${end});
+        ${over("kb", "k_stop")}
       }`;
   };
   const sums = quads.flatMap((q) => fours.map((v) => range(4).map((j) => `c${4 * q + j}_${v}`)));
   return `
     ${operands(spec)}
+    ${fourBits?.functions ?? ""}
     ${storeBlock(spec)}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) workgroup_id: vec3u, @builtin(num_workgroups) num_workgroups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
       ${GROUP_INDEX}
       ${tileOfGroup(spec.tile, shuffleTileCols(facts, across))}
       let col = col0 + lane * ${4 * across}u;
+      ${fourBits?.prepare ?? ""}
       ${sums
         .flat()
         .map((c) => `var ${c} = vec4f(0.0);`)
