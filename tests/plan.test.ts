@@ -5,28 +5,10 @@ import { declareTokens, forward, loadModel, parameterShapes, tokenValues } from 
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { tuneLora } from "@tunesmith/sft";
 import { byteSize, record } from "@tunesmith/tensor";
-import type { Device, Program } from "@tunesmith/tensor";
+import type { Program } from "@tunesmith/tensor";
 import { expect, test } from "vitest";
+import { countBytes } from "./support/count-bytes.ts";
 import { goldenPath } from "./support/goldens.ts";
-
-/** Live bytes of a device from now on, by wrapping its own calls. */
-function countBytes(device: Device): { live: number; created: number } {
-  const count = { live: 0, created: 0 };
-  const { gpu } = device;
-  const create = gpu.createBuffer.bind(gpu);
-  gpu.createBuffer = (descriptor): GPUBuffer => {
-    const buffer = create(descriptor);
-    count.live += descriptor.size;
-    count.created++;
-    const destroy = buffer.destroy.bind(buffer);
-    buffer.destroy = (): undefined => {
-      count.live -= descriptor.size;
-      return destroy();
-    };
-    return buffer;
-  };
-  return count;
-}
 
 test("bytes on the device equal the plan; a second recording is the same program", async () => {
   const device = await openDevice({ validate: true });

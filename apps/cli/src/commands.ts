@@ -41,9 +41,9 @@ function command<F extends FlagName>(
 export const COMMANDS = {
   train: command({
     summary: "trains a LoRA adapter as a config says",
-    usage: ["CONFIG.yaml [--set a.b=c ...] [--overwrite] [--profile]"],
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--overwrite] [--profile]"],
     positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
-    flags: ["set", "overwrite", "profile"],
+    flags: ["set", "memory-budget", "overwrite", "profile"],
     finishesOnSignal: true,
     load: () => import("./commands/train.ts"),
   }),
@@ -96,6 +96,13 @@ export const COMMANDS = {
     positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
     flags: ["set", "rows", "html"],
     load: () => import("./commands/inspect.ts"),
+  }),
+  plan: command({
+    summary: "exact bytes by category, parameter counts, steps, time from a measured micro-step",
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB]"],
+    positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
+    flags: ["set", "memory-budget"],
+    load: () => import("./commands/plan.ts"),
   }),
   render: command({
     summary: "conversations through a chat template, with the characters an assistant wrote",
@@ -168,7 +175,7 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
-export const LATER_COMMANDS: readonly string[] = ["chat", "plan"];
+export const LATER_COMMANDS: readonly string[] = ["chat"];
 
 /** Flags of the contract that a command of this version does not have. */
 export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };

@@ -311,6 +311,11 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     },
     exit: 3,
   },
+  MEMORY_BUDGET: {
+    argv: ["train", "run.yaml", "--memory-budget", "10kB"],
+    files: { ...MODEL_WITH_WEIGHTS, "run.yaml": MINIMAL, "d.jsonl": '{"text":"abc"}' },
+    exit: 4,
+  },
   NO_ROWS: cannot("NO_ROWS", "a file without a target is refused when it is read", 2),
   // tensor, optim
   SHAPE_MISMATCH: cannot("SHAPE_MISMATCH", OUR_CODE, 1),

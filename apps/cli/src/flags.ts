@@ -25,6 +25,11 @@ export const FLAGS = {
     help: "time every kernel by the GPU's clock; writes profile.json and trace.json into the run folder",
   },
   overwrite: { type: "boolean", help: "delete what the run folder holds and start anew" },
+  "memory-budget": {
+    type: "string",
+    value: "8GiB",
+    help: "memory that the run may take; the same as --set train.memory_budget",
+  },
   base: { type: "boolean", help: "score the base model without the adapter" },
 
   model: { type: "string", value: "DIR", help: "Hugging Face model folder" },

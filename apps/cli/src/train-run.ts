@@ -1,23 +1,32 @@
 // A training run, from config to run folder, read top to bottom. The loop itself is `train` of @tunesmith/sft; here
 // stands what is read before it, written during it and left behind.
 
-import { BugError, type Files } from "@tunesmith/core";
-import { readPeft } from "@tunesmith/lora";
-import { linearPaths, loadModel, type Model, parameterShapes } from "@tunesmith/models";
+import { BugError } from "@tunesmith/core";
+import { loadModel } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
-import { adamw, learningRate, lion, type Optimizer, sgd, warmupSteps } from "@tunesmith/optim";
+import { learningRate, warmupSteps } from "@tunesmith/optim";
 import type { Device } from "@tunesmith/tensor";
-import { type EvalResult, evaluate, train, type TrainOptions, tuneLora } from "@tunesmith/sft";
+import {
+  type EvalResult,
+  evaluate,
+  type MemoryChoice,
+  ScorePrograms,
+  train,
+  type TrainOptions,
+  type tuneLora,
+} from "@tunesmith/sft";
 import { baseCodec } from "./base-weights.ts";
-import { checkAgainstAdapter } from "./config/init-from.ts";
 import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./config/load.ts";
 import type { Context } from "./context.ts";
 import { warnings } from "./curation.ts";
 import { openGpu } from "./device.ts";
 import { saveProfile, startProfile } from "./profile.ts";
+import { optimizerOf } from "./optimizer.ts";
 import { trainProgress } from "./progress.ts";
+import { putAdapter } from "./put-adapter.ts";
 import { loadRunData, maskReport, type RunData } from "./run-data.ts";
 import { checkOutput, createRunFolder, type RunFolder } from "./run-folder.ts";
+import { decided, planTheRun } from "./run-plan.ts";
 import { requireFolder } from "./tuned-model.ts";
 
 /** What a run ended with; printed by `train --json`. */
@@ -68,19 +77,20 @@ export async function trainRun(
   sayPlan(data, context);
 
   const device = given.device ?? (await openGpu(context));
-  const model = await loadModel(device, files, config.model, {
-    positions: data.positions,
-    codec: await baseCodec(files, loaded),
-  });
+  const codec = await baseCodec(files, loaded);
+  const { choice, document: plan } = await planTheRun(loaded, data, { files, device, codec });
+  context.say(`memory: ${choice.reason}`);
+  const model = await loadModel(device, files, config.model, { positions: data.positions, codec });
   const tuning = await putAdapter(loaded, model, files);
+  device.trim(); // what loading needed
   const profiler = profile ? await startProfile(device, context) : undefined;
   const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });
   try {
-    await folder.writeText("config.resolved.yaml", resolvedConfigText(config));
+    await folder.writeText("config.resolved.yaml", resolvedConfigText(decided(config, choice)));
     await folder.writeJson("mask-report.json", maskReport(data));
-    await folder.writeJson("plan.json", { parameters: countParameters(tuning), steps: data.schedule.totalSteps });
+    await folder.writeJson("plan.json", plan);
 
-    const options = trainOptions(config, data, context.signal);
+    const options = trainOptions(config, data, choice, context.signal);
     const peakFlops = profiler?.roof.matmul_flops_per_second;
     const progress = await runSteps(tuning, peakFlops === undefined ? options : { ...options, peakFlops }, {
       folder,
@@ -89,7 +99,7 @@ export async function trainRun(
     });
     await folder.saveAdapter("adapter", tuning.adapter);
     await folder.writeJson("last.json", { step: progress.steps, path: "." });
-    const test = context.signal.aborted ? undefined : await scoreTest(tuning, data, config, folder);
+    const test = context.signal.aborted ? undefined : await scoreTest(tuning, data, choice, folder);
     if (profiler) await saveProfile(await profiler.stop(), folder, context);
     await folder.writeJson("sft.json", {
       base_model: config.model,
@@ -167,12 +177,14 @@ async function runSteps(
 async function scoreTest(
   tuning: LoraTuning,
   data: RunData,
-  config: ResolvedConfig,
+  memory: MemoryChoice,
   folder: RunFolder,
 ): Promise<EvalResult | undefined> {
   if (data.test === undefined) return undefined;
   const tasks = [...new Set(data.test.map((example) => example.task))];
-  const result = await evaluate(tuning, { examples: data.test, batchSize: config.train.batch_size }, tasks);
+  const programs = new ScorePrograms(tuning, memory);
+  const options = { examples: data.test, batchSize: memory.microBatchSize };
+  const result = await evaluate(tuning, options, tasks, programs).finally(() => programs.dispose());
   await folder.log({ step: data.schedule.totalSteps, ...prefixed("test", result) });
   return result;
 }
@@ -181,32 +193,8 @@ function prefixed(prefix: "eval" | "test", { tasks, ...result }: EvalResult): ob
   return { ...Object.fromEntries(Object.entries(result).map(([key, value]) => [`${prefix}_${key}`, value])), tasks };
 }
 
-/** A new adapter, or the one of `init_from` to continue. */
-async function putAdapter(loaded: LoadedConfig, model: Model, files: Files): Promise<LoraTuning> {
-  const { tune, seed } = loaded.config;
-  const { moments } = optimizerOf(loaded.config.train);
-  if (tune.init_from !== null) {
-    const from = await readPeft(files, tune.init_from, linearPaths(model.config));
-    checkAgainstAdapter(loaded, from.config);
-    return tuneLora(model, from.config, { seed, from, moments });
-  }
-  const { r, alpha, use_rslora: useRslora, target_modules: targetModules } = tune;
-  return tuneLora(model, { r, alpha, useRslora, targetModules }, { seed, moments });
-}
-
-/** The optimizer of a config. */
-function optimizerOf({ optimizer, betas, eps, momentum, nesterov, ...t }: ResolvedConfig["train"]): Optimizer {
-  const both = { weightDecay: t.weight_decay, maxGradNorm: t.max_grad_norm ?? undefined };
-  if (optimizer === "sgd") return sgd({ ...both, momentum, nesterov });
-  if (optimizer === "lion") return lion({ ...both, betas: betas ?? [0.9, 0.99] });
-  return adamw({ ...both, betas: betas ?? [0.9, 0.999], eps });
-}
-
-function trainOptions(
-  { train: t, data: d, eval: e }: ResolvedConfig,
-  data: RunData,
-  signal: AbortSignal,
-): TrainOptions {
+function trainOptions(config: ResolvedConfig, data: RunData, memory: MemoryChoice, signal: AbortSignal): TrainOptions {
+  const { train: t, data: d, eval: e } = config;
   const { train: examples, tasks, schedule, objective, evaluation } = data;
   const total = schedule.totalSteps;
   const name = RATES.find((known) => known === t.schedule);
@@ -221,21 +209,13 @@ function trainOptions(
     schedule,
     packing: d.packing !== false, // a schedule of bins has packed already
     objective,
-    optimizer: optimizerOf(t),
+    optimizer: optimizerOf(config),
+    memory,
     learningRate: (step) => learningRate(rate, step),
-    ...(evaluation ? { evaluation: { examples: evaluation, every: e.every, batchSize: t.batch_size } } : {}),
+    ...(evaluation ? { evaluation: { examples: evaluation, every: e.every, batchSize: memory.microBatchSize } } : {}),
     now: () => performance.now(),
     signal,
   };
-}
-
-function countParameters({ model, adapter }: LoraTuning): { total: number; trainable: number } {
-  const trainable = [...adapter.modules.values()].reduce((sum, { a, b }) => sum + a.size + b.size, 0);
-  const base = [...parameterShapes(model.config).values()].reduce(
-    (sum, shape) => sum + shape.reduce((n, d) => n * d, 1),
-    0,
-  );
-  return { total: base + trainable, trainable };
 }
 
 function sayPlan(

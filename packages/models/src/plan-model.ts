@@ -16,7 +16,8 @@ export interface ModelFormats {
 }
 
 /**
- * A model of the right shapes whose weights are never read: for planning, on a device made by `virtualDevice`.
+ * A model of the right shapes whose weights are never read: zeros, or nothing at all on a device made by `virtualDevice`,
+ * where its size does not matter.
  *
  * @param options.format - default: bf16
  */
@@ -28,17 +29,19 @@ export function planModel(
   const { format = (): DenseFormat => "bf16", stored, ...rest } = options;
   // as in loadModel: what a quantized checkpoint left plain stays plain
   const encode = stored && stored.size > 0 ? undefined : options.codec;
-  return build(
-    device,
-    config,
-    { ...rest, encode },
-    (name) =>
+  return build(device, config, { ...rest, encode }, (name, shape) => {
+    const sizeOf = (rows: number): number =>
+      device.virtual ? 0 : rows * shape.slice(1).reduce((size, extent) => size * extent, 1);
+    const plain = format(name);
+    return (
       stored?.get(name) ?? {
-        format: format(name),
-        f32: () => Promise.resolve(new Float32Array(0)),
-        rows: () => Promise.resolve(new Uint16Array(0)),
-      },
-  );
+        format: plain,
+        f32: () => Promise.resolve(new Float32Array(sizeOf(shape[0]!))),
+        rows: (_, count) =>
+          Promise.resolve(plain === "f32" ? new Float32Array(sizeOf(count)) : new Uint16Array(sizeOf(count))),
+      }
+    );
+  });
 }
 
 /**

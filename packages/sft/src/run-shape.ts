@@ -8,6 +8,8 @@ export interface RunShape {
   readonly microBatches: ReadonlyMap<number, number>;
   /** buckets of tokens that are scored */
   readonly scored: ReadonlySet<number>;
+  /** of all micro-batches of the run, their padding to buckets included */
+  readonly tokens: number;
 }
 
 export interface RunShapeOptions {
@@ -15,20 +17,24 @@ export interface RunShapeOptions {
   readonly schedule: Schedule;
   /** examples lie end to end; else each takes the room of the longest */
   readonly packing: boolean;
+  /** see `Schedule.window` */
+  readonly microBatchSize?: number | undefined;
   /** sets that are scored, `batchSize` examples at a time, end to end */
   readonly scored?: readonly { readonly examples: readonly Example[]; readonly batchSize: number }[];
 }
 
 /** Walks the whole schedule. */
-export function runShape({ examples, schedule, packing, scored = [] }: RunShapeOptions): RunShape {
+export function runShape({ examples, schedule, packing, microBatchSize, scored = [] }: RunShapeOptions): RunShape {
   const lengths = Int32Array.from(examples, (example) => example.inputIds.length);
   const microBatches = new Map<number, number>();
   let before = new Map<number, number>();
+  let tokens = 0;
   for (let step = 0; step < schedule.totalSteps; step++) {
     const now = new Map<number, number>();
-    for (const rows of schedule.window(step)) {
+    for (const rows of schedule.window(step, microBatchSize)) {
       const bucket = tokenBucket(flatLength(rows, lengths, packing));
       now.set(bucket, (now.get(bucket) ?? 0) + 1);
+      tokens += bucket;
     }
     for (const [bucket, count] of now) {
       const flying = count + (before.get(bucket) ?? 0);
@@ -42,7 +48,7 @@ export function runShape({ examples, schedule, packing, scored = [] }: RunShapeO
       const part = rows.slice(first, first + batchSize);
       buckets.add(tokenBucket(part.reduce((sum, example) => sum + example.inputIds.length, 0)));
     }
-  return { microBatches, scored: buckets };
+  return { microBatches, scored: buckets, tokens };
 }
 
 function flatLength(rows: readonly number[], lengths: Int32Array, packing: boolean): number {

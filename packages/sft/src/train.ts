@@ -57,7 +57,8 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   const { examples, schedule, objective, evaluation, signal } = options;
   const tasks = options.tasks.map((task) => task.name);
   const lossWeights = options.tasks.map((task) => task.lossWeight);
-  const shape = runShape({ ...options, scored: evaluation ? [evaluation] : [] });
+  const microBatchSize = options.memory?.microBatchSize;
+  const shape = runShape({ ...options, microBatchSize, scored: evaluation ? [evaluation] : [] });
   const record = (): RunPrograms => new RunPrograms(tuning, { ...options, shape });
   let programs = record();
   if ((await autotune(tuning.model.device, options)).length > 0) {
@@ -77,7 +78,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
         clock.last = options.now();
       }
       // every micro-batch of this optimizer step, a pure function of (seed, step)
-      const window = schedule.window(step).map((rows) =>
+      const window = schedule.window(step, microBatchSize).map((rows) =>
         makeBatch(
           rows.map((row) => examples[row]!),
           { packing: options.packing, tasks },

@@ -201,6 +201,17 @@ describe("memory", () => {
     expect(device.bytes.get("staging")).toBe(before);
   });
 
+  test("without immediates a program has one parameter block, as planned", async () => {
+    const plain = await testDevice({ immediates: false });
+    const before = plain.bytes.get("uniforms") ?? 0;
+    const program = record(plain, "chain", chain);
+    expect(program.uniformBytes).toBe(6 * 256);
+    expect((await program.replay({ a, b }).read())["y"]).toEqual(a.map((v, i) => v + b[i]! * 11));
+    expect(plain.bytes.get("uniforms")).toBe(before + 6 * 256);
+    program.dispose();
+    expect(plain.bytes.get("uniforms")).toBe(before);
+  });
+
   test("a device that only plans counts states, records the same program, and runs nothing", () => {
     const planned = virtualDevice(device.facts);
     const sum = state(planned, { shape: [70], dtype: "f32", category: "adapter", label: "sum" });

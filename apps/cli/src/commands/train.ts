@@ -5,12 +5,17 @@ import { trainRun } from "../train-run.ts";
 
 export async function run(
   [path]: readonly string[],
-  options: Options<"set" | "overwrite" | "profile">,
+  options: Options<"set" | "memory-budget" | "overwrite" | "profile">,
   context: Context,
 ): Promise<Outcome> {
-  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
   const document = await trainRun(loaded, { overwrite: options.overwrite, profile: options.profile, context });
   const { steps, seconds, loss, adapter } = document;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;
   return { document, text: `trained ${steps} steps in ${seconds.toFixed(1)} s${last}; adapter: ${adapter}` };
+}
+
+/** `--set` with what other flags stand for. */
+export function setsOf({ set, memoryBudget }: Options<"set" | "memory-budget">): readonly string[] {
+  return memoryBudget === undefined ? set : [...set, `train.memory_budget=${memoryBudget}`];
 }

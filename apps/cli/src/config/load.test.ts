@@ -279,7 +279,6 @@ describe("what this version does not have", () => {
   test.each([
     ["tune: {method: full}", "tune.method", "lora | qlora"],
     ["train: {schedule: wsd}", "train.schedule", "constant | linear | cosine"],
-    ["train: {recompute: layer}", "train.recompute", "auto | none"],
     ["checkpoint: {every: 100}", "checkpoint", undefined],
     ["tune: {dropout: 0.1}", "tune.dropout", "0"],
     ["stages: []", "stages", undefined],

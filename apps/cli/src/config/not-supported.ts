@@ -9,7 +9,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.method": ["lora", "qlora"],
   "tune.dropout": [0],
   "train.schedule": ["constant", "linear", "cosine"],
-  "train.recompute": ["auto", "none"],
 };
 
 /** Keys of the schema that do nothing yet, whatever their value. */
@@ -25,8 +24,6 @@ export const RESERVED_KEYS: readonly string[] = [
   "z_loss",
   "neftune",
   "compute",
-  "memory_budget",
-  "micro_batch_size",
   "logging",
   "sample",
   "keep",

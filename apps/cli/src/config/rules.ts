@@ -121,6 +121,12 @@ function* mixtureRules({ config }: Checked): Generator<Problem> {
 
 function* withoutEffect({ config, written }: Checked): Generator<Problem> {
   const { data, tune, train } = config;
+  if (train.micro_batch_size !== "auto" && train.micro_batch_size > train.batch_size)
+    yield conflict(
+      ["train", "micro_batch_size"],
+      `is ${train.micro_batch_size} and batch_size is ${train.batch_size}: it can only cut a batch into smaller ones`,
+      "lower micro_batch_size; to make steps larger raise batch_size",
+    );
   if (data.sampling_temperature !== undefined && data.sampling !== "temperature")
     yield conflict(["data", "sampling_temperature"], "has no effect without sampling: temperature", "remove it");
   if (data.near_threshold !== undefined && data.near_duplicates === "none")

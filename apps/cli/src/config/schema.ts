@@ -3,6 +3,7 @@
 
 import { CONTAMINATION, DUPLICATES, FORMATS, NEAR_DUPLICATES, SAMPLING, THREADS } from "@tunesmith/data";
 import { z } from "zod";
+import { BYTES_PATTERN } from "../bytes.ts";
 
 const trainOn = z.enum(["assistant", "last", "completion", "all"]);
 const overlong = z.enum(["error", "drop", "truncate"]);
@@ -158,6 +159,20 @@ const trainSchema = z.strictObject({
   weight_decay: z.number().min(0).default(0),
   max_grad_norm: share.nullable().default(1).describe("null: no clipping"),
   recompute: z.enum(["auto", "none", "layer"]).default("auto").describe("activation checkpointing"),
+  memory_budget: z
+    .union([z.literal("auto"), z.string().regex(BYTES_PATTERN), positiveInt])
+    .default("auto")
+    .describe("bytes, or an amount such as 8GiB; auto: the host's free memory on a software device, else no limit"),
+  micro_batch_size: z
+    .union([z.literal("auto"), positiveInt])
+    .default("auto")
+    .describe(
+      "cuts batch_size into smaller micro-batches of one step; auto: batch_size, less where memory asks for it",
+    ),
+  cross_entropy_rows: z
+    .union([z.literal("auto"), z.int().min(64).multipleOf(64)])
+    .default("auto")
+    .describe("positions whose logits exist together"),
 });
 
 /** The whole config file. Unknown keys are errors. */

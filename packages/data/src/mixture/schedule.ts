@@ -39,8 +39,10 @@ export interface Schedule {
    * Micro-batches of a step, each a list of example indices: `gradAccumulation` lists of `batchSize` examples (or of the
    * examples in that many bins), fewer and smaller in the last window of an epoch. No two calls need to come in order.
    * @param step - 0 … totalSteps − 1
+   * @param microBatchSize - cuts every micro-batch into parts of this many examples (or bins), to save memory; the step
+   *   stays the same
    */
-  window(step: number): number[][];
+  window(step: number, microBatchSize?: number): number[][];
   /** Epochs finished before `step`, with the fraction of the one it is in. */
   epochAt(step: number): number;
 }
@@ -81,13 +83,16 @@ export function createSchedule(options: ScheduleOptions): Schedule {
   return {
     totalSteps,
     stepsPerEpoch: Math.ceil(units.epochSize(0) / perStep),
-    window(step) {
+    window(step, microBatchSize = batchSize) {
       const { epoch, start, size } = find(step);
       const end = Math.min(size, start + perStep);
       const microBatches: number[][] = [];
       for (let from = start; from < end; from += batchSize) {
-        const length = Math.min(batchSize, end - from);
-        microBatches.push(Array.from({ length }, (_, i) => units.at(epoch, from + i)).flat());
+        const last = Math.min(from + batchSize, end);
+        for (let first = from; first < last; first += microBatchSize) {
+          const length = Math.min(microBatchSize, last - first);
+          microBatches.push(Array.from({ length }, (_, i) => units.at(epoch, first + i)).flat());
+        }
       }
       return microBatches;
     },

@@ -1,0 +1,157 @@
+// What a run will take before anything of it exists: exact bytes, and the way to cut it that fits the memory. `plan`
+// prints it, `train` obeys it and writes it to plan.json.
+
+import type { Files } from "@tunesmith/core";
+import { parameterShapes, planModel, readModelFormats, type WeightCodec } from "@tunesmith/models";
+import { chooseMemory, type MemoryChoice, runShape, type RunShape, type Tuning } from "@tunesmith/sft";
+import { type Device, virtualDevice } from "@tunesmith/tensor";
+import { bytesText, parseBytes } from "./bytes.ts";
+import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
+import { optimizerOf } from "./optimizer.ts";
+import { putAdapter } from "./put-adapter.ts";
+import type { RunData } from "./run-data.ts";
+
+/** `plan.json`, and what `plan --json` prints with `time`. */
+export interface PlanDocument {
+  readonly format_version: 1;
+  /** of all buffers that exist together; the sum of `categories` */
+  readonly peak_bytes: number;
+  readonly categories: Readonly<Record<string, number>>;
+  /** where most bytes are alive in the memory that programs share */
+  readonly peak: { readonly program: string; readonly op: string };
+  /** bytes of that memory over the most that are alive at one time */
+  readonly slots_over_lower_bound: number;
+  readonly parameters: { readonly total: number; readonly trainable: number };
+  readonly steps: number;
+  readonly micro_batch_size: number;
+  readonly recompute: MemoryChoice["recompute"];
+  readonly cross_entropy_rows: number;
+  /** bytes; null: only the device's limits count */
+  readonly memory_budget: number | null;
+  readonly reason: string;
+}
+
+/** Where a run happens and how its base is stored there. */
+export interface RunDevice {
+  readonly files: Files;
+  readonly device: Device;
+  readonly codec: WeightCodec;
+}
+
+export interface RunPlan {
+  readonly choice: MemoryChoice;
+  readonly shape: RunShape;
+  readonly document: PlanDocument;
+}
+
+/** Part of the host's free memory that a software device may take by default. */
+const HOST_SHARE = 0.9;
+
+/**
+ * Plans a run for a device and chooses what its config leaves open.
+ * @throws SftError `MEMORY_BUDGET` if nothing fits
+ */
+export async function planTheRun(
+  loaded: LoadedConfig,
+  data: RunData,
+  { files, device, codec }: RunDevice,
+): Promise<RunPlan> {
+  const { config } = loaded;
+  const { train } = config;
+  const tuning = await plannedTuning(loaded, data, { files, device, codec });
+  const shape = (microBatchSize: number): RunShape =>
+    runShape({
+      examples: data.train,
+      schedule: data.schedule,
+      packing: config.data.packing !== false,
+      microBatchSize,
+      scored: [data.evaluation, data.test].flatMap((examples) =>
+        examples ? [{ examples, batchSize: microBatchSize }] : [],
+      ),
+    });
+  const budget = budgetOf(config, device);
+  const choice = chooseMemory({
+    tuning,
+    optimizer: optimizerOf(config),
+    shape,
+    batchSize: train.batch_size,
+    fixed: {
+      ...(train.micro_batch_size === "auto" ? {} : { microBatchSize: train.micro_batch_size }),
+      ...(train.recompute === "auto" ? {} : { recompute: train.recompute }),
+      ...(train.cross_entropy_rows === "auto" ? {} : { chunkRows: train.cross_entropy_rows }),
+    },
+    budget,
+  });
+  const { plan } = choice;
+  return {
+    choice,
+    shape: shape(choice.microBatchSize),
+    document: {
+      format_version: 1,
+      peak_bytes: plan.peakBytes,
+      categories: plan.categories,
+      peak: { program: plan.peak.program, op: plan.peak.at },
+      slots_over_lower_bound: Number((plan.slots.reduce((a, b) => a + b, 0) / plan.peak.bytes).toFixed(4)),
+      parameters: countParameters(tuning),
+      steps: data.schedule.totalSteps,
+      micro_batch_size: choice.microBatchSize,
+      recompute: choice.recompute,
+      cross_entropy_rows: choice.chunkRows,
+      memory_budget: budget === Infinity ? null : budget,
+      reason: choice.reason,
+    },
+  };
+}
+
+/** The config with what the plan decided: it repeats the run on any machine. */
+export function decided(
+  config: ResolvedConfig,
+  { microBatchSize, recompute, chunkRows }: MemoryChoice,
+): ResolvedConfig {
+  const train = { ...config.train, micro_batch_size: microBatchSize, recompute, cross_entropy_rows: chunkRows };
+  return { ...config, train };
+}
+
+/** The plan for a person. */
+export function planText({ peak_bytes, categories, ...document }: PlanDocument): string {
+  const { parameters, steps, peak, slots_over_lower_bound: ratio, reason } = document;
+  const rows = Object.entries(categories)
+    .filter(([, bytes]) => bytes > 0)
+    .map(([name, bytes]) => `  ${name.padEnd(12)}${bytesText(bytes).padStart(10)}  ${bytes} bytes`);
+  return [
+    `memory at its peak: ${bytesText(peak_bytes)} (${peak_bytes} bytes)`,
+    ...rows,
+    `most is alive in ${peak.program} at ${peak.op}; shared memory is ${ratio.toFixed(3)} × the least possible`,
+    `parameters: ${parameters.total}, of which ${parameters.trainable} train`,
+    `steps: ${steps}`,
+    reason,
+  ].join("\n");
+}
+
+async function plannedTuning(
+  loaded: LoadedConfig,
+  data: RunData,
+  { files, device, codec }: RunDevice,
+): Promise<Tuning> {
+  const { model: folder } = loaded.config;
+  const { config, ...formats } = await readModelFormats(files, folder, codec);
+  const planned = virtualDevice(device.facts, { checkFinite: device.finite !== undefined });
+  return putAdapter(loaded, await planModel(planned, config, { ...formats, codec, positions: data.positions }), files);
+}
+
+function budgetOf({ train }: ResolvedConfig, { facts }: Device): number {
+  const written = train.memory_budget;
+  if (typeof written === "number") return written;
+  if (written !== "auto") return parseBytes(written)!; // the schema has checked it
+  // WebGPU does not tell a GPU's memory; a software device lives in the host's
+  return facts.software ? Math.floor(process.availableMemory() * HOST_SHARE) : Infinity;
+}
+
+function countParameters({ model, adapter }: Tuning): PlanDocument["parameters"] {
+  const trainable = [...(adapter?.modules.values() ?? [])].reduce((sum, { a, b }) => sum + a.size + b.size, 0);
+  const base = [...parameterShapes(model.config).values()].reduce(
+    (sum, shape) => sum + shape.reduce((n, d) => n * d, 1),
+    0,
+  );
+  return { total: base + trainable, trainable };
+}

@@ -1,0 +1,83 @@
+// How long a step will take, measured on the device with weights of zeros: a micro-batch of the run on a model of one
+// layer and of two, where the whole model would take long. What a layer adds is then known, and so is the rest.
+
+import type { Example } from "@tunesmith/data";
+import { type ModelConfig, planModel, readModelFormats, tokenBucket } from "@tunesmith/models";
+import { measureStep, type StepTimes } from "@tunesmith/sft";
+import type { LoadedConfig } from "./config/load.ts";
+import { optimizerOf } from "./optimizer.ts";
+import { putAdapter } from "./put-adapter.ts";
+import type { RunData } from "./run-data.ts";
+import type { RunDevice, RunPlan } from "./run-plan.ts";
+
+/** Seconds; evaluation, loading and saving are not counted. */
+export interface TimeDocument {
+  readonly seconds_per_step: number;
+  readonly seconds: number;
+  /** what was run to know it */
+  readonly measured: {
+    readonly tokens: number;
+    readonly layers: readonly number[];
+    readonly seconds: readonly number[];
+  };
+}
+
+/** Tokens of the micro-batch that is measured, at most (one example at least). */
+const MOST_TOKENS = { software: 256, hardware: 4096 };
+
+export async function measureRun(
+  loaded: LoadedConfig,
+  data: RunData,
+  plan: RunPlan,
+  { files, device, codec }: RunDevice,
+): Promise<TimeDocument> {
+  const { config, format, stored } = await readModelFormats(files, loaded.config.model, codec);
+  // matrices in a format of their own are stood in for by plain ones
+  const weights = { format, positions: data.positions, ...(stored && stored.size > 0 ? {} : { codec }) };
+  const { recompute, chunkRows } = plan.choice;
+  const depths = config.layers <= 2 ? [config.layers] : [1, 2];
+  const examples = someExamples(data, MOST_TOKENS[device.facts.software ? "software" : "hardware"]);
+  const times: StepTimes[] = [];
+  for (const layers of depths) {
+    const model = await planModel(device, cut(config, layers), weights);
+    const tuning = await putAdapter(loaded, model, files);
+    const optimizer = optimizerOf(loaded.config);
+    const memory = { recompute, chunkRows };
+    times.push(await measureStep(tuning, { examples, optimizer, memory, now: () => performance.now() }));
+    tuning.store.dispose();
+    model.dispose();
+  }
+  device.workspace.release();
+
+  const [one, two] = times as [StepTimes, StepTimes | undefined];
+  const whole = (of: "microBatch" | "update"): number =>
+    two ? one[of] + Math.max(0, two[of] - one[of]) * (config.layers - 1) : one[of];
+  const steps = data.schedule.totalSteps;
+  const seconds = (whole("microBatch") / one.tokens) * plan.shape.tokens + whole("update") * steps;
+  return {
+    seconds_per_step: rounded(seconds / steps),
+    seconds: rounded(seconds),
+    measured: { tokens: one.tokens, layers: depths, seconds: times.map((t) => rounded(t.microBatch + t.update)) },
+  };
+}
+
+/** The first examples of the run that fill a micro-batch. */
+function someExamples({ schedule, train }: RunData, most: number): Example[] {
+  const picked: Example[] = [];
+  let tokens = 0;
+  for (const row of schedule.window(0).flat()) {
+    const { length } = train[row]!.inputIds;
+    if (picked.length > 0 && tokenBucket(tokens + length) > most) break;
+    picked.push(train[row]!);
+    tokens += length;
+  }
+  return picked;
+}
+
+function cut(config: ModelConfig, layers: number): ModelConfig {
+  return { ...config, layers, ropes: config.ropes.slice(0, layers), windows: config.windows.slice(0, layers) };
+}
+
+function rounded(seconds: number): number {
+  return Number(seconds.toPrecision(4));
+}

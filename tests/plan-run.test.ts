@@ -1,0 +1,194 @@
+// A whole run (training, evaluation, updates, saving) takes the bytes that its plan says, and the way it is cut to fit a
+// budget changes no loss.
+import { tmpdir } from "node:os";
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { linearPaths, loadModel, planModel, readModelFormats } from "@tunesmith/models";
+import { loraShapes, writePeft } from "@tunesmith/lora";
+import { nodeFiles, openDevice } from "@tunesmith/node";
+import { chooseMemory, planRun, runShape, train, tuneLora } from "@tunesmith/sft";
+import type { MemoryRequest, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
+import type { Device, MemoryPlan } from "@tunesmith/tensor";
+import { virtualDevice } from "@tunesmith/tensor";
+import { describe, expect, test } from "vitest";
+import { countBytes } from "./support/count-bytes.ts";
+import { testDevice } from "./support/device.ts";
+import { goldenPath, maxError } from "./support/goldens.ts";
+
+const FOLDER = goldenPath("models", "llama-untied");
+const CONFIG = { r: 4, alpha: 8, useRslora: false, targetModules: "all-linear" };
+const OPTIMIZER = { betas: [0.9, 0.999] as const, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
+
+/** Rows of 20 to 52 tokens, half of them targets. */
+const examples = Array.from({ length: 12 }, (_, row) => {
+  const length = 20 + ((row * 7) % 33);
+  const inputIds = Int32Array.from({ length }, (_, t) => (row * 31 + t * 17) % 300);
+  const targets = Int32Array.from({ length }, (_, t) => (t % 2 === 0 && t + 1 < length ? inputIds[t + 1]! : -100));
+  const targetWeights = Float32Array.from(targets, (t) => (t === -100 ? 0 : 1));
+  return { inputIds, targets, targetWeights, task: "a", row };
+});
+/** Three steps of two micro-batches of four examples, cut as asked. */
+const schedule = {
+  totalSteps: 3,
+  stepsPerEpoch: 3,
+  epochAt: () => 0,
+  window: (step: number, size = 4): number[][] =>
+    [0, 4].flatMap((from) =>
+      Array.from({ length: Math.ceil(4 / size) }, (_, i) =>
+        Array.from({ length: Math.min(size, 4 - i * size) }, (_, k) => (step * 8 + from + i * size + k) % 12),
+      ),
+    ),
+};
+const evaluation = { examples: examples.slice(0, 5), every: 2, batchSize: 2 };
+
+function options(memory: StepMemory): TrainOptions {
+  return {
+    examples,
+    tasks: [{ name: "a", lossWeight: 1 }],
+    schedule,
+    packing: true,
+    objective: "token_mean",
+    optimizer: OPTIMIZER,
+    learningRate: () => 1e-3,
+    evaluation,
+    memory,
+    now: () => performance.now(),
+  };
+}
+
+async function planned(like: Device): Promise<Tuning> {
+  const device = virtualDevice(like.facts);
+  const { config, format } = await readModelFormats(nodeFiles(), FOLDER);
+  return tuneLora(await planModel(device, config, { format, positions: 128 }), CONFIG, { seed: 0 });
+}
+
+async function planFor(like: Device, memory: StepMemory): Promise<MemoryPlan> {
+  const shape = runShape({ ...options(memory), ...memory, scored: [evaluation] });
+  return planRun(await planned(like), { optimizer: OPTIMIZER, shape, memory });
+}
+
+interface Run {
+  readonly steps: StepEvent[];
+  readonly evals: number[];
+  readonly values: Map<string, Float32Array>;
+}
+
+async function run(device: Device, memory: StepMemory, trained?: () => void): Promise<Run> {
+  const model = await loadModel(device, nodeFiles(), FOLDER, { positions: 128 });
+  const tuned = tuneLora(model, CONFIG, { seed: 3 });
+  for (const [name, shape] of loraShapes(CONFIG, [...tuned.adapter.modules.keys()], linearPaths(model.config)))
+    if (name.includes("lora_B"))
+      tuned.store.write(
+        name,
+        "values",
+        Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => 0.1 * Math.sin(i)),
+      );
+  const steps: StepEvent[] = [];
+  const evals: number[] = [];
+  try {
+    for await (const event of train(tuned, options(memory)))
+      if (event.type === "step") steps.push(event);
+      else {
+        evals.push(event.result.loss);
+        if (trained)
+          await writePeft(nodeFiles(), mkdtempSync(join(tmpdir(), "tunesmith-plan-")), tuned.adapter, FOLDER);
+      }
+    trained?.(); // reading the values below is no part of a run
+    return { steps, evals, values: await tuned.store.readAll("values") };
+  } finally {
+    tuned.store.dispose();
+    model.dispose();
+  }
+}
+
+describe("a whole run takes the bytes of its plan", () => {
+  test.each<StepMemory>([{}, { recompute: "layer", microBatchSize: 3 }])("%j", async (memory) => {
+    const device = await openDevice({ validate: true });
+    const plan = await planFor(device, memory);
+    const count = countBytes(device);
+    let peak = 0;
+    await run(device, memory, () => (peak = count.peak));
+    expect(peak).toBe(plan.peakBytes);
+    expect(Object.values(plan.categories).reduce((a, b) => a + b, 0)).toBe(plan.peakBytes);
+    // what is left is what programs share
+    const { activations, workspace } = plan.categories;
+    expect(device.workspace.bytes).toBe(activations + workspace);
+    device.workspace.release();
+    device.trim();
+    expect(count.live).toBe(0);
+    device.destroy();
+  });
+});
+
+describe("fitting a budget", () => {
+  const request = async (change: Partial<MemoryRequest>): Promise<MemoryRequest> => {
+    const tuning = await planned(await testDevice());
+    return {
+      tuning,
+      optimizer: OPTIMIZER,
+      shape: (microBatchSize) => runShape({ ...options({}), microBatchSize, scored: [evaluation] }),
+      batchSize: 4,
+      budget: Infinity,
+      ...change,
+    };
+  };
+
+  test("takes the fastest way that fits, and says why", async () => {
+    const free = chooseMemory(await request({}));
+    expect(free).toMatchObject({ microBatchSize: 4, recompute: "none", chunkRows: 128 });
+    expect(free.reason).toContain("no budget is set");
+
+    const tight = chooseMemory(await request({ budget: free.plan.peakBytes - 1 }));
+    expect(tight.plan.peakBytes).toBeLessThan(free.plan.peakBytes);
+    expect(tight.reason).toContain("the fastest way that fits");
+
+    const layers = chooseMemory(await request({ fixed: { recompute: "layer" }, budget: free.plan.peakBytes }));
+    expect(layers.recompute).toBe("layer");
+    expect(layers.plan.categories.activations).toBeLessThan(free.plan.categories.activations / 3);
+  });
+
+  test("what fits nowhere is an error with the smallest plan and what to change", async () => {
+    const small = chooseMemory(await request({ fixed: { microBatchSize: 1, recompute: "layer", chunkRows: 64 } })).plan
+      .peakBytes;
+    expect(chooseMemory(await request({ budget: small })).plan.peakBytes).toBeLessThanOrEqual(small);
+    const asked = await request({ budget: small - 1 });
+    expect(() => chooseMemory(asked)).toThrow(
+      expect.objectContaining({
+        code: "MEMORY_BUDGET",
+        details: expect.objectContaining({
+          received: `${small} bytes`,
+          fix: expect.stringMatching(/^raise the budget to .*, or lower data.max_length$/),
+        }) as unknown,
+      }),
+    );
+    const fixed = await request({ budget: small - 1, fixed: { microBatchSize: 4, recompute: "none" } });
+    expect(() => chooseMemory(fixed)).toThrow(
+      expect.objectContaining({
+        details: expect.objectContaining({
+          fix: expect.stringMatching(/^leave train.micro_batch_size to auto, or leave train.recompute to auto/),
+        }) as unknown,
+      }),
+    );
+  });
+
+  test("no choice changes a loss, a gradient norm or the adapter", async () => {
+    const device = await testDevice();
+    const whole = await run(device, {});
+    expect(whole.steps[0]!.grad_norm).toBeGreaterThan(0.01);
+    for (const memory of [
+      { recompute: "layer" },
+      { microBatchSize: 1 },
+      { microBatchSize: 3, recompute: "layer", chunkRows: 64 },
+    ] as const) {
+      const other = await run(device, memory);
+      for (const [i, step] of whole.steps.entries()) {
+        expect(Math.abs(step.loss - other.steps[i]!.loss)).toBeLessThan(1e-5);
+        expect(other.steps[i]!.grad_norm / step.grad_norm).toBeCloseTo(1, 4);
+      }
+      for (const [i, loss] of whole.evals.entries()) expect(Math.abs(loss - other.evals[i]!)).toBeLessThan(1e-5);
+      for (const [name, values] of whole.values) expect(maxError(values, other.values.get(name)!)).toBeLessThan(1e-4);
+      // checkpointing alone keeps every bit
+      if (!("microBatchSize" in memory)) expect(other.values).toEqual(whole.values);
+    }
+  });
+});
