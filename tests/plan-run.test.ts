@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { linearPaths, loadModel, planModel, readModelFormats } from "@tunesmith/models";
-import { loraShapes, writePeft } from "@tunesmith/lora";
+import { fourBitCodec, loraShapes, writePeft } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { chooseMemory, planRun, runShape, train, tuneLora } from "@tunesmith/sft";
 import type { MemoryRequest, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
@@ -56,15 +56,18 @@ function options(memory: StepMemory): TrainOptions {
   };
 }
 
-async function planned(like: Device): Promise<Tuning> {
+const plain = fourBitCodec();
+const nf4 = fourBitCodec({ quantize: { type: "nf4", doubleQuant: true, blockSize: 64 } });
+
+async function planned(like: Device, codec = plain): Promise<Tuning> {
   const device = virtualDevice(like.facts);
-  const { config, format } = await readModelFormats(nodeFiles(), FOLDER);
-  return tuneLora(await planModel(device, config, { format, positions: 128 }), CONFIG, { seed: 0 });
+  const { config, ...formats } = await readModelFormats(nodeFiles(), FOLDER, codec);
+  return tuneLora(await planModel(device, config, { ...formats, codec, positions: 128 }), CONFIG, { seed: 0 });
 }
 
-async function planFor(like: Device, memory: StepMemory): Promise<MemoryPlan> {
+async function planFor(like: Device, memory: StepMemory, codec = plain): Promise<MemoryPlan> {
   const shape = runShape({ ...options(memory), ...memory, scored: [evaluation] });
-  return planRun(await planned(like), { optimizer: OPTIMIZER, shape, memory });
+  return planRun(await planned(like, codec), { optimizer: OPTIMIZER, shape, memory });
 }
 
 interface Run {
@@ -73,8 +76,9 @@ interface Run {
   readonly values: Map<string, Float32Array>;
 }
 
-async function run(device: Device, memory: StepMemory, trained?: () => void): Promise<Run> {
-  const model = await loadModel(device, nodeFiles(), FOLDER, { positions: 128 });
+async function run(device: Device, memory: StepMemory, trained?: () => void, codec = plain): Promise<Run> {
+  const model = await loadModel(device, nodeFiles(), FOLDER, { positions: 128, codec });
+  device.trim(); // what quantizing needed
   const tuned = tuneLora(model, CONFIG, { seed: 3 });
   for (const [name, shape] of loraShapes(CONFIG, [...tuned.adapter.modules.keys()], linearPaths(model.config)))
     if (name.includes("lora_B"))
@@ -102,12 +106,16 @@ async function run(device: Device, memory: StepMemory, trained?: () => void): Pr
 }
 
 describe("a whole run takes the bytes of its plan", () => {
-  test.each<StepMemory>([{}, { recompute: "layer", microBatchSize: 3 }])("%j", async (memory) => {
+  test.each<[StepMemory, "plain" | "nf4"]>([
+    [{}, "plain"],
+    [{ recompute: "layer", microBatchSize: 3 }, "nf4"],
+  ])("%j, %s base", async (memory, base) => {
+    const codec = base === "nf4" ? nf4 : plain;
     const device = await openDevice({ validate: true });
-    const plan = await planFor(device, memory);
+    const plan = await planFor(device, memory, codec);
     const count = countBytes(device);
     let peak = 0;
-    await run(device, memory, () => (peak = count.peak));
+    await run(device, memory, () => (peak = count.peak), codec);
     expect(peak).toBe(plan.peakBytes);
     expect(Object.values(plan.categories).reduce((a, b) => a + b, 0)).toBe(plan.peakBytes);
     // what is left is what programs share
