@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { linearPaths, loadModel, planModel, readModelFormats } from "@tunesmith/models";
 import { fourBitCodec, loraShapes, writePeft } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
+import { adamw } from "@tunesmith/optim";
 import { chooseMemory, planRun, runShape, train, tuneLora } from "@tunesmith/sft";
 import type { MemoryRequest, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, MemoryPlan } from "@tunesmith/tensor";
@@ -17,7 +18,7 @@ import { goldenPath, maxError } from "./support/goldens.ts";
 
 const FOLDER = goldenPath("models", "llama-untied");
 const CONFIG = { r: 4, alpha: 8, useRslora: false, targetModules: "all-linear" };
-const OPTIMIZER = { betas: [0.9, 0.999] as const, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
+const OPTIMIZER = adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 });
 
 /** Rows of 20 to 52 tokens, half of them targets. */
 const examples = Array.from({ length: 12 }, (_, row) => {
