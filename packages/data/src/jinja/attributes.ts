@@ -24,6 +24,7 @@ import {
   typeName,
   Undefined,
   type Value,
+  View,
   view,
 } from "./values.ts";
 
@@ -357,7 +358,7 @@ function missing(object: Value, name: string): Undefined {
 
 /** `object.name` */
 export function attribute(object: Value, name: string, budget: Budget): Value {
-  if (object instanceof Undefined) return object.fail();
+  if (object instanceof Undefined) return name.startsWith("__") ? missing(object, name) : object.fail();
   const method = methodOf(object, name, budget);
   if (method !== undefined) return method;
   return (object instanceof Map ? object.get(name) : undefined) ?? nullOr(object, name) ?? missing(object, name);
@@ -379,7 +380,8 @@ export function item(object: Value, key: Value, budget: Budget): Value {
   const index = typeof key === "boolean" ? Number(key) : key;
   if (typeof index === "number" && !(object instanceof Map)) {
     const text = textOf(object);
-    const list = text === undefined ? (Array.isArray(object) ? object : undefined) : py.points(text, budget);
+    const list =
+      text === undefined ? (Array.isArray(object) && isSequence(object) ? object : undefined) : py.points(text, budget);
     const at = list === undefined ? -1 : index < 0 ? list.length + index : index;
     const entry = list?.[at];
     if (entry !== undefined) return object instanceof Markup ? new Markup(entry as string) : entry;
@@ -392,6 +394,11 @@ export function item(object: Value, key: Value, budget: Budget): Value {
   return new Undefined(
     `'${typeName(object)} object' has no element ${typeof key === "string" ? `'${key}'` : str(key, budget)}`,
   );
+}
+
+/** The views of a dict have no order to ask for. */
+function isSequence(list: readonly Value[]): boolean {
+  return !(list instanceof View) || !list.label.startsWith("dict");
 }
 
 /** Python's bounds of a slice with step 1. */
@@ -411,7 +418,7 @@ export function slice(
 ): Value {
   if (object instanceof Undefined) return object.fail();
   const text = textOf(object);
-  if (text === undefined && !Array.isArray(object)) {
+  if (text === undefined && !(Array.isArray(object) && isSequence(object))) {
     throw new TemplateError(`'${typeName(object)}' object is not subscriptable`);
   }
   const list: string | readonly Value[] = text === undefined ? (object as Value[]) : py.points(text, budget);

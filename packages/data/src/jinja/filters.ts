@@ -162,6 +162,14 @@ const join: Filter = filter("d attribute", (value, args, { budget }) => {
   );
 });
 
+/** jinja2 asks these for `splitlines` without printing them first. */
+function ofText(run: Filter): Filter {
+  return (value, args, host, name) => {
+    needText(name, value);
+    return run(value, args, host, name);
+  };
+}
+
 const indent = textFilter("width first blank", (text, args, budget) => {
   const width = args["width"] ?? 4;
   const prefix =
@@ -214,7 +222,7 @@ const round: Filter = filter("precision method", (value, args) => {
     throw new TemplateError("method must be common, ceil or floor");
   }
   const scale = 10 ** precision;
-  if (method === "common") return new Float(roundHalfEven(number, precision));
+  if (method === "common") return value instanceof Float ? new Float(roundHalfEven(number, precision)) : number;
   return new Float(Math[method](number * scale) / scale);
 });
 
@@ -227,7 +235,11 @@ function roundHalfEven(value: number, precision: number): number {
     const rest = scaled - floor;
     return (rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor) * scale;
   }
-  return Number(value.toFixed(precision)); // toFixed works on the exact value, whose ties are rare
+  // toFixed works on the exact value, but takes ties away from zero
+  const digits = Math.abs(value).toFixed(Math.min(100, precision + 25));
+  const tie = digits.endsWith(`5${"0".repeat(24)}`) && precision <= 75;
+  if (!tie || Number(digits.at(-26)) % 2 === 1) return Number(value.toFixed(precision));
+  return Math.sign(value) * Number(digits.slice(0, -25));
 }
 
 const groupby: Filter = filter("attribute default case_sensitive", (value, args, { budget }) => {
@@ -455,7 +467,7 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
     },
   ],
   ["groupby", groupby],
-  ["indent", indent],
+  ["indent", ofText(indent)],
   ["int", filter("default base", toInteger)],
   [
     "items",
@@ -561,9 +573,9 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
           /[!'()*]/g,
           (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
         );
-        return slash ? quoted.replaceAll("%2F", "/") : quoted;
+        return slash ? quoted.replaceAll("%2F", "/") : quoted.replaceAll("%20", "+");
       };
-      if (textOf(value) !== undefined) return encode(value, true);
+      if (!(value instanceof Map || Array.isArray(value) || value instanceof Generator)) return encode(value, true);
       const pairs =
         value instanceof Map
           ? [...value].map(([key, entry]) => [key, entry])
@@ -583,7 +595,7 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       return text.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0;
     }),
   ],
-  ["wordwrap", wordwrap],
+  ["wordwrap", ofText(wordwrap)],
 ]);
 
 export const FILTER_NAMES: ReadonlySet<string> = new Set(FILTERS.keys());

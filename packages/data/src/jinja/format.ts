@@ -3,7 +3,7 @@
 import type { Budget } from "./budget.ts";
 import { floatText, repr, str } from "./print.ts";
 import { pad } from "./text.ts";
-import { type CallArguments, Float, numberOf, TemplateError, Tuple, type Value } from "./values.ts";
+import { type CallArguments, Float, numberOf, TemplateError, Tuple, Undefined, type Value } from "./values.ts";
 
 const WIDEST = 1 << 16;
 
@@ -43,8 +43,9 @@ export function percentFormat(pattern: string, value: Value, budget: Budget): st
       zeros ? zeroPad(text, columns, budget) : pad(text, columns, " ", flags.includes("-") ? "right" : "left", budget),
     );
   }
-  if (dict === undefined && next < args.length)
-    throw new TemplateError("not all arguments converted during string formatting");
+  // what has elements of its own may be left over, as in Python
+  const spare = dict !== undefined || value instanceof Undefined || (Array.isArray(value) && !(value instanceof Tuple));
+  if (!spare && next < args.length) throw new TemplateError("not all arguments converted during string formatting");
   parts.push(pattern.slice(from));
   const out = parts.join("");
   budget.text(out.length);

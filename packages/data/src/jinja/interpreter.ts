@@ -493,13 +493,14 @@ export function globals(budget: Budget, clock: (format: string) => string): Map<
       return dict;
     },
     namespace: ({ positional: [from = null], named }) => {
-      const values = new Map<string, Value>(named);
+      const values = new Map<string, Value>(named) as Map<string, Value> & Dict;
       if (from instanceof Map)
         for (const [key, value] of from) if (!named.has(String(key))) values.set(String(key), value);
       return new Members(
         "Namespace",
         (name) => values.get(name) ?? (values.has(name) ? null : undefined),
         (name, value) => values.set(name, value),
+        () => values,
       );
     },
     cycler: ({ positional }) => {

@@ -98,9 +98,10 @@ function add(left: Value, right: Value, budget: Budget): Value | undefined {
 }
 
 function repeat(left: Value, right: Value, budget: Budget): Value | undefined {
-  const [sequence, times] = typeof right === "number" ? [left, right] : typeof left === "number" ? [right, left] : [];
+  const isCount = (value: Value): value is number | boolean => typeof value === "number" || typeof value === "boolean";
+  const [sequence, times] = isCount(right) ? [left, right] : isCount(left) ? [right, left] : [];
   if (sequence === undefined || times === undefined) return undefined;
-  const count = Math.max(0, times);
+  const count = Math.max(0, Number(times));
   const text = textOf(sequence);
   if (text !== undefined) {
     budget.text(text.length * count);

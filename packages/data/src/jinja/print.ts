@@ -62,8 +62,14 @@ function write(value: Value, out: Pieces): void {
   if (value instanceof Markup) return put(`Markup(${quote(value.text)})`);
   if (value instanceof Generator) return put("<generator object>");
   if (value instanceof Callable) return put(`<function ${value.name}>`);
-  if (value instanceof Members) return put(`<${value.label}>`);
+  if (value instanceof Members && value.shown === undefined) return put(`<${value.label}>`);
   budget.enter();
+  if (value instanceof Members) {
+    put(`<${value.label} `);
+    write(value.shown!(), out);
+    put(">");
+    return budget.leave();
+  }
   if (value instanceof Map) {
     put("{");
     let first = true;

@@ -17,8 +17,17 @@ test("a text full of spaces takes no quadratic time", () => {
   expect(Date.now() - started).toBeLessThan(5000);
 });
 
-describe("what the library renders differently from Python", () => {
+describe("what JavaScript would render differently from Python", () => {
   test.each([
+    [
+      "a sorted or cut tuple is a list",
+      "{{ (2, 1)|sort }} {{ (1, 2)|batch(2)|list }} {{ (1, 2)[:1] }}",
+      "[1, 2] [[1, 2]] (1,)",
+    ],
+    ["namespaces print what they hold", "{{ namespace(a=1, b='x') }}", "<Namespace {'a': 1, 'b': 'x'}>"],
+    ["round keeps integers", "{{ 3|round }} {{ 2.5|round }} {{ 3.5|round }} {{ -0.125|round(2) }}", "3 2.0 4.0 -0.12"],
+    ["times true", "{{ 'ab' * true }}|{{ [1] * 2 }}", "ab|[1, 1]"],
+    ["a format without fields takes a list", "{{ 'x' % [1] }}", "x"],
     [
       "strip with an argument",
       '{{ "\\n  x\\n".lstrip("\\n") }}|{{ "xay".strip("xy") }}|{{ "a--".rstrip("-") }}',

@@ -36,10 +36,18 @@ export class Undefined {
 }
 
 /** `(1, 2)` */
-export class Tuple extends Array<Value> {}
+export class Tuple extends Array<Value> {
+  /** what is cut or filtered out of one is a list */
+  static override get [Symbol.species](): ArrayConstructor {
+    return Array;
+  }
+}
 
 /** What Python prints by another name than a list: `dict_items([…])`, `range(0, 3)`. */
 export class View extends Array<Value> {
+  static override get [Symbol.species](): ArrayConstructor {
+    return Array;
+  }
   /** what it prints as; `…` stands for the entries */
   label = "";
 }
@@ -65,10 +73,18 @@ export class Members {
   readonly label: string;
   readonly get: (name: string) => Value | undefined;
   readonly set: ((name: string, value: Value) => void) | undefined;
-  constructor(label: string, get: (name: string) => Value | undefined, set?: (name: string, value: Value) => void) {
+  /** what is printed behind the label */
+  readonly shown: (() => Dict) | undefined;
+  constructor(
+    label: string,
+    get: (name: string) => Value | undefined,
+    set?: (name: string, value: Value) => void,
+    shown?: () => Dict,
+  ) {
     this.label = label;
     this.get = get;
     this.set = set;
+    this.shown = shown;
   }
 }
 
@@ -167,7 +183,7 @@ export function iterate(value: Value, budget: Budget): readonly Value[] {
   const text = textOf(value);
   if (text !== undefined) {
     budget.items(text.length);
-    return value instanceof Markup ? [...text].map((char) => new Markup(char)) : [...text];
+    return [...text]; // of markup, too
   }
   if (value instanceof Map) {
     budget.items(value.size);
