@@ -1,10 +1,12 @@
 // The data of a run as its config describes it: tokenizer, examples, splits, tasks and schedule. CPU only.
 
+import { availableParallelism } from "node:os";
 import { BugError, type Files } from "@tunesmith/core";
 import {
   checkLosses,
   countTargets,
   createSchedule,
+  expandPaths,
   loadDataset,
   lossesOf,
   prepareDataset,
@@ -26,7 +28,7 @@ import type {
 } from "@tunesmith/data";
 import { readModelConfig } from "@tunesmith/models";
 import type { ModelConfig } from "@tunesmith/models";
-import { loadTokenizer } from "@tunesmith/node";
+import { loadTokenizer, openTokenizeWorkers, type TokenizeWorkers } from "@tunesmith/node";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
 import { partition, qualityReport } from "./curation.ts";
@@ -66,7 +68,9 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
   const tokenizer = await loadTokenizer(files, config.model);
   const { maxLength, positions } = decideLengths(loaded, modelConfig);
   const read = (entries: readonly ConfigEntry[], tasks?: Readonly<Record<string, TaskSettings>>): Promise<Dataset> =>
-    loadDataset(datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, tasks }));
+    withWorkers(config, { files, entries }, (workers) =>
+      loadDataset(datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, tasks, workers })),
+    );
 
   const dataset = await read(data.train, taskSettings(config));
   checkLosses(dataset.reports, config.gates.max_lost);
@@ -135,15 +139,48 @@ export async function prepareRunData(
   const { maxLength } = decideLengths(loaded, modelConfig);
   const reports: PreparedReport[] = [];
   for (const entries of [data.train, data.eval ?? [], data.test ?? []]) {
-    const options = datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries });
-    reports.push(...(await prepareDataset({ ...options, cache: data.cache }, part)));
+    const cache = data.cache;
+    const own = await withWorkers(config, { files, entries }, (workers) => {
+      const options = datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, workers });
+      return prepareDataset({ ...options, cache }, part);
+    });
+    reports.push(...own);
   }
   return reports;
 }
 
+/** Below this threads cost more than they bring: each loads the tokenizer first. */
+const WORKER_BYTES = 2 ** 24;
+
+/** Runs `work` with the threads that `data.workers` asks for. */
+async function withWorkers<T>(
+  { model, data }: ResolvedConfig,
+  { files, entries }: { files: Files; entries: readonly ConfigEntry[] },
+  work: (workers: TokenizeWorkers | undefined) => Promise<T>,
+): Promise<T> {
+  let threads = data.workers;
+  if (threads === "auto") {
+    let bytes = 0;
+    for (const { path } of entries)
+      for (const file of await expandPaths(files, path)) {
+        const source = await files.open(file);
+        bytes += source.size;
+        await source.close();
+      }
+    threads = bytes < WORKER_BYTES ? 0 : Math.min(8, availableParallelism() - 1);
+  }
+  if (threads === 0) return work(undefined);
+  const workers = openTokenizeWorkers({ folder: model, threads });
+  try {
+    return await work(workers);
+  } finally {
+    await workers.close();
+  }
+}
+
 function datasetOptions(
   { data, model, seed }: ResolvedConfig,
-  from: Pick<DatasetOptions, "files" | "now" | "tokenizer" | "maxLength" | "tasks"> & {
+  from: Pick<DatasetOptions, "files" | "now" | "tokenizer" | "maxLength" | "tasks" | "workers"> & {
     modelConfig: ModelConfig;
     entries: readonly ConfigEntry[];
   },

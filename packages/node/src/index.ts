@@ -8,3 +8,4 @@ export type { NodeErrorCode, OpenOptions } from "./device.ts";
 export { settled } from "./settled.ts";
 export { nodeFiles } from "./files.ts";
 export { loadTokenizer } from "./tokenizer.ts";
+export { openTokenizeWorkers, type TokenizeWorkers } from "./tokenize-workers.ts";

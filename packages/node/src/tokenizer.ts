@@ -50,10 +50,13 @@ function convert(text: string, encoding: NativeEncoding): Encoding {
   const ids = Int32Array.from(encoding.getIds());
   const offsets = encoding.getOffsets();
   const units = codePointStarts(text);
-  const unit = (point: number): number => (units === undefined ? point : units[point]!);
-  return {
-    ids,
-    starts: Int32Array.from(offsets, (offset) => unit(offset[0]!)),
-    ends: Int32Array.from(offsets, (offset) => unit(offset[1]!)),
-  };
+  const starts = new Int32Array(ids.length);
+  const ends = new Int32Array(ids.length);
+  // a loop: `Int32Array.from` with a function costs a quarter of a microsecond per token
+  for (let t = 0; t < ids.length; t++) {
+    const [start, end] = offsets[t] as [number, number];
+    starts[t] = units === undefined ? start : units[start]!;
+    ends[t] = units === undefined ? end : units[end]!;
+  }
+  return { ids, starts, ends };
 }

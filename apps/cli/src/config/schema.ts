@@ -96,6 +96,10 @@ const dataSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe("folder of tokenized rows, relative to the config file: read where they fit, else filled"),
+  workers: z
+    .union([z.literal("auto"), z.int().min(0).max(64)])
+    .default("auto")
+    .describe("threads that tokenize; auto: none below 16 MiB of files, else a core less than there are, at most 8"),
   append_eos: z.boolean().default(true),
   packing: z.union([z.boolean(), z.literal("bins")]).default(true),
   group_by_length: z
