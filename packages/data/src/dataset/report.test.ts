@@ -25,6 +25,13 @@ test("the larger share of rows and tokens counts, over all files", () => {
   expect(checkLosses(reports)).toBeUndefined(); // 0.05 is still consent
   expect(lossesOf([])).toMatchObject({ share: 0 });
 });
+test("bad rows that were skipped are rows that were lost", () => {
+  const skipped = { JSON_INVALID: { rows: 4, first: "a.jsonl:1" }, TEXT_INVALID: { rows: 2, first: "a.jsonl:9" } };
+  expect(lossesOf([report({ rows: 94, skipped })])).toMatchObject({ rows: 100, rowsLost: 6, share: 0.06 });
+  expect(() => checkLosses([report({ rows: 94, skipped })])).toThrow(
+    expect.objectContaining({ code: "TOO_MUCH_LOST" }),
+  );
+});
 test("more than max_lost is refused, naming the worst file", () => {
   const reports = [report({}), report({ path: "b.jsonl", rowsTooLong: 11 })];
   expect(() => checkLosses(reports)).toThrow(
