@@ -111,17 +111,18 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
 }
 
 function refuse(type: string, path: string): never {
-  const near = nearest(type, ARCHITECTURES);
   const encoder = /bert|electra|mpnet|t5|bart|nomic|longformer|xlnet|whisper|clip|vit/.test(type);
   const because = encoder
     ? ": it is not a decoder-only language model"
     : type === "gemma3"
       ? ": it also takes images; its text model alone is gemma3_text"
       : "";
+  // a name that is known and refused is no misspelling
+  const near = because === "" ? nearest(type, ARCHITECTURES) : undefined;
   throw new ModelError("ARCHITECTURE_UNSUPPORTED", `${path}: model_type "${type}" is not supported${because}`, {
     path,
     received: type,
     expected: ARCHITECTURES.join(", "),
-    fix: near && !encoder ? `did you mean ${near}?` : "use a model of a supported architecture",
+    fix: near ? `did you mean ${near}?` : "use a model of a supported architecture",
   });
 }
