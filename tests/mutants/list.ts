@@ -74,6 +74,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/autograd/src/ops/gated-linear-unit.test.ts"],
   },
   {
+    name: "rows of a chunk without a token keep what lay there",
+    file: "packages/tensor/src/kernels/cross-entropy.ts",
+    find: "logits[group * p.vocab + i] = 0.0;",
+    replace: "",
+    tests: ["packages/autograd/src/ops/linear-cross-entropy.test.ts"],
+  },
+  {
+    name: "the last tokens of a chunk are not computed",
+    file: "packages/tensor/src/kernels/cross-entropy.ts",
+    find: "(tokens + p.tile - 1u) / p.tile",
+    replace: "tokens / p.tile",
+    tests: ["packages/autograd/src/ops/linear-cross-entropy.test.ts"],
+  },
+  {
     name: "low-rank blocks of a stacked factor all stand at the first one's columns",
     file: "packages/tensor/src/kernels/blocks.ts",
     find: "p.first_col + p.step * block",

@@ -15,7 +15,7 @@ import {
   Tensor,
   viewOf,
 } from "@tunesmith/tensor";
-import type { Indirect, Weight, DenseFormat } from "@tunesmith/tensor";
+import type { Indirect, MatmulArgs, Weight, DenseFormat } from "@tunesmith/tensor";
 import { differentiable, isTracked } from "../tape.ts";
 import { defaultChunkRows } from "./chunk-rows.ts";
 import { filled } from "./filled.ts";
@@ -35,8 +35,9 @@ export interface CrossEntropyTargets {
 
 /**
  * Output projection and weighted cross-entropy in one: `loss = Σ_t w_t · CE(hidden_t · headᵀ, target_t)`, a sum that
- * nothing is divided by. Logits exist for one chunk of positions at a time, and only positions in `rows` are computed:
- * chunks without any run no workgroup, while the program and its memory do not depend on their number.
+ * nothing is divided by. Logits exist for one chunk of positions at a time, and only positions in `rows` are computed, in
+ * whole tiles of the products: chunks without any run no workgroup, while the program and its memory do not depend on
+ * their number.
  *
  * With a frozen head the gradient of `hidden` is formed together with the loss, chunk by chunk, and waits for backward;
  * with a trainable one backward computes the logits again, so that dHead goes straight into its sink.
@@ -115,11 +116,14 @@ function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets
   const vocab = weight.shape[0];
   const chunkRows = options.chunkRows ?? defaultChunkRows(tokens, vocab, device.facts);
   const chunks = Math.ceil(tokens / chunkRows);
-  const groupsOf = chunkGates(rows, chunks, chunkRows);
+  const gate = chunkGates(rows, chunks, chunkRows);
+  // the gradient of the head is a sum over all rows of a chunk: those without a token must be zeros there
+  const summed = dShards.some(Boolean);
   for (let chunk = 0; chunk < chunks; chunk++) {
     const first = chunk * chunkRows;
     const count = Math.min(chunkRows, tokens - first);
-    const indirect = groupsOf(chunk);
+    const { indirect, rowTiles } = gate(chunk);
+    const perRow = rowTiles?.(1, 1);
     const x = empty(device, [count, dim]);
     const logits = empty(device, [count, vocab]);
     launch(gatherRows, {
@@ -127,24 +131,24 @@ function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets
       params: { count, dim, first_id: first, first_row: 0, rows: tokens },
       reads: { ids: rows, table: hidden },
       writes: { out: x },
-      indirect,
+      indirect: summed ? indirect : (perRow ?? indirect),
     });
-    matmul({ layout: "nt", a: x, b: weight, out: logits, indirect });
+    matmul({ layout: "nt", a: x, b: weight, out: logits, indirect, rowTiles });
     launch(crossEntropyRows, {
       spec: { gradient: dHidden !== undefined || dShards.some(Boolean), softCap: softCap !== undefined },
       params: { count, vocab, first, tokens, cap: softCap ?? 1 },
       reads: { rows, targets, weights, dloss: dLoss },
       updates: { logits, losses },
-      indirect,
+      indirect: summed ? indirect : (perRow ?? indirect),
     });
     if (dHidden) {
       const dx = empty(device, [count, dim]);
-      matmul({ layout: "nn", a: logits, b: weight, out: dx, indirect });
+      matmul({ layout: "nn", a: logits, b: weight, out: dx, indirect, rowTiles });
       launch(scatterRows, {
         params: { count, dim, first_id: first, rows: tokens },
         reads: { source: dx, ids: rows },
         updates: { table: dHidden },
-        indirect,
+        indirect: perRow ?? indirect,
       });
       dx.dispose();
     }
@@ -157,28 +161,36 @@ function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets
   }
 }
 
-/**
- * For each chunk, how its dispatches learn whether it is empty: one small dispatch per distinct workgroup count
- * writes the arguments of all chunks. A single chunk always runs.
- */
-function chunkGates(rows: Tensor, chunks: number, chunkRows: number): (chunk: number) => Indirect | undefined {
-  if (chunks === 1) return () => undefined;
+/** How the dispatches of a chunk learn what there is to do. */
+interface Gate {
+  /** all of a launch, or nothing where the chunk is empty */
+  readonly indirect: Indirect;
+  /** as many rows as the chunk has tokens; absent where outputs are scanned whole, in debug mode */
+  readonly rowTiles: MatmulArgs["rowTiles"];
+}
+
+/** One small dispatch per distinct workgroup count or tile writes the arguments of all chunks. */
+function chunkGates(rows: Tensor, chunks: number, chunkRows: number): (chunk: number) => Gate {
+  const { device } = rows;
   const known = new Map<string, Tensor<"u32">>();
-  return (chunk) =>
-    ([x, y]) => {
-      const key = `${x},${y}`;
-      let args = known.get(key);
-      if (!args) {
-        args = empty(rows.device, [chunks, 64], "u32");
-        known.set(key, args);
-        launch(chunkGroups, {
-          params: { chunks, chunk_rows: chunkRows, x, y },
-          reads: { rows },
-          writes: { args },
-        });
-      }
-      return viewOf(args, chunk * 64, [3]);
-    };
+  const counts = (chunk: number, tile: number, x: number, y: number): Tensor<"u32"> => {
+    const key = `${tile},${x},${y}`;
+    let args = known.get(key);
+    if (!args) {
+      args = empty(device, [chunks, 64], "u32");
+      known.set(key, args);
+      launch(chunkGroups, {
+        params: { count: rows.size, chunks, chunk_rows: chunkRows, tile, x, y },
+        reads: { rows },
+        writes: { args },
+      });
+    }
+    return viewOf(args, chunk * 64, [3]);
+  };
+  return (chunk) => ({
+    indirect: ([x, y]) => counts(chunk, 0, x, y),
+    rowTiles: device.finite ? undefined : (tile, y) => counts(chunk, tile, 0, y),
+  });
 }
 
 function weightedSum(values: Tensor, weights: Tensor): Tensor<"f32"> {

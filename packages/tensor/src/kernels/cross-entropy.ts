@@ -81,10 +81,19 @@ export const crossEntropyRows: Kernel<
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
       if (group >= p.count) { return; }
+      let token = rows[p.first + group];
+      ${
+        // what stands in such a row was never computed
+        spec["gradient"] === true
+          ? `if (token < 0) {
+        for (var i = lane; i < p.vocab; i += ${longRowLanes(facts)}u) { logits[group * p.vocab + i] = 0.0; }
+        return;
+      }`
+          : ""
+      }
       ${softmaxSums(facts, "")}
       let log_sum = log(sum_over_lanes(lane, sum));
 
-      let token = rows[p.first + group];
       var target_id = -1;
       if (token >= 0 && token < i32(p.tokens)) { target_id = targets[token]; }
       let supervised = target_id >= 0 && target_id < i32(p.vocab);
@@ -154,22 +163,34 @@ export const tokenScores: Kernel<
 
 /**
  * rows (a list of tokens, ascending, padded with −1) → args: for each chunk of `chunk_rows` list entries the workgroup
- * counts (x, y, 1) of an indirect dispatch, 256 bytes apart; x is 0 where the chunk is empty.
+ * counts (x, y, 1) of an indirect dispatch, 256 bytes apart. x is the number of tokens in the chunk divided by `tile`,
+ * rounded up; with tile 0 it is `x`, or 0 where the chunk is empty.
  */
-export const chunkGroups: Kernel<"chunks" | "chunk_rows" | "x" | "y", "rows", "args", never> = defineKernel({
-  label: "chunk_groups",
-  params: { chunks: "u32", chunk_rows: "u32", x: "u32", y: "u32" },
-  reads: { rows: "i32" },
-  writes: { args: "u32" },
-  workgroups: ({ chunks }) => Math.ceil(chunks / 64),
-  wgsl: () => /* wgsl */ `
+export const chunkGroups: Kernel<"count" | "chunks" | "chunk_rows" | "tile" | "x" | "y", "rows", "args", never> =
+  defineKernel({
+    label: "chunk_groups",
+    params: { count: "u32", chunks: "u32", chunk_rows: "u32", tile: "u32", x: "u32", y: "u32" },
+    reads: { rows: "i32" },
+    writes: { args: "u32" },
+    workgroups: ({ chunks }) => Math.ceil(chunks / 64),
+    wgsl: () => /* wgsl */ `
     @compute @workgroup_size(64)
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
       let chunk = group * 64u + lane;
       if (chunk >= p.chunks) { return; }
-      args[chunk * 64u] = select(0u, p.x, rows[chunk * p.chunk_rows] >= 0);
+      // tokens come first: the end of them by halving
+      var first = chunk * p.chunk_rows;
+      var end = min(first + p.chunk_rows, p.count);
+      let start = first;
+      while (first < end) {
+        let middle = (first + end) / 2u;
+        if (rows[middle] >= 0) { first = middle + 1u; } else { end = middle; }
+      }
+      let tokens = first - start;
+      if (p.tile == 0u) { args[chunk * 64u] = select(0u, p.x, tokens > 0u); }
+      else { args[chunk * 64u] = (tokens + p.tile - 1u) / p.tile; }
       args[chunk * 64u + 1u] = p.y;
       args[chunk * 64u + 2u] = 1u;
     }`,
-});
+  });

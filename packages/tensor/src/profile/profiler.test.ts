@@ -37,7 +37,7 @@ function network(device: Device, label: string, sums: number): Program {
     const rows = input("rows", [64], "i32");
     const args = empty(device, [1, 64], "u32");
     launch(chunkGroups, {
-      params: { chunks: 1, chunk_rows: 64, x: 9, y: 1 },
+      params: { count: 64, chunks: 1, chunk_rows: 64, tile: 0, x: 9, y: 1 },
       reads: { rows },
       writes: { args },
     });

@@ -6,7 +6,7 @@ import type { Indirect } from "../../launch.ts";
 import { empty, Tensor } from "../../tensor.ts";
 import type { Weight, WeightFormat } from "../../weight.ts";
 import type { Contiguous } from "./operands.ts";
-import { ACCUMULATE, ADD_BIAS } from "./shared.ts";
+import { ACCUMULATE, ADD_BIAS, ROW_TILES } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
 import { matmulShuffle } from "./shuffle.ts";
 import { addSlices } from "./slices.ts";
@@ -36,6 +36,11 @@ export interface MatmulArgs {
   readonly accumulate?: boolean;
   /** see `launch`: may replace the workgroup counts, of every launch alike */
   readonly indirect?: Indirect | undefined;
+  /**
+   * nn, nt: how many of the first rows of `out` are wanted, as data. Gives workgroup counts (⌈rows / tile⌉, y, 1); rows
+   * beyond then hold anything. Takes precedence over `indirect`.
+   */
+  readonly rowTiles?: ((tile: number, y: number) => Tensor<"u32">) | undefined;
   /** other launches write the rest of out: see `launch` */
   readonly unfinished?: boolean;
 }
@@ -98,6 +103,7 @@ export function matmul(args: MatmulArgs): void {
       scale: args.scale ?? 1,
       accumulate: part.accumulate,
       indirect: args.indirect,
+      rowTiles: args.rowTiles,
       unfinished: args.unfinished === true || (layout === "nt" && i + 1 < b.shards.length),
     });
   }
@@ -130,6 +136,7 @@ interface Product {
   readonly scale: number;
   readonly accumulate: boolean;
   readonly indirect: Indirect | undefined;
+  readonly rowTiles: MatmulArgs["rowTiles"];
   /** further shards write other columns of out */
   readonly unfinished: boolean;
 }
@@ -179,26 +186,30 @@ function multiply(product: Product): boolean {
       ? { inBlocks: true }
       : {}),
   };
+  // the rows of a transposed product are columns of out
+  const tiled = product.rowTiles !== undefined && !transposed;
+  const params = {
+    rows: left.own,
+    cols: right.own,
+    depth,
+    left_start: left.start,
+    left_stride: left.stride,
+    right_start: right.start,
+    right_stride: right.stride,
+    out_start: target.start,
+    out_stride: target.stride,
+    chunk,
+    slices,
+    slice_stride: slices > 1 ? a.own * b.own : 0,
+    flags: target.flags + (tiled ? ROW_TILES : 0),
+    scale: target.scale,
+    rank,
+    four: 4,
+  };
+  const rowTiles = Math.ceil(left.own / tile);
   launch(kernel, {
     spec,
-    params: {
-      rows: left.own,
-      cols: right.own,
-      depth,
-      left_start: left.start,
-      left_stride: left.stride,
-      right_start: right.start,
-      right_stride: right.stride,
-      out_start: target.start,
-      out_stride: target.stride,
-      chunk,
-      slices,
-      slice_stride: slices > 1 ? a.own * b.own : 0,
-      flags: target.flags,
-      scale: target.scale,
-      rank,
-      four: 4,
-    },
+    params,
     // where there is nothing to bind, something must still be bound
     reads: {
       left: left.tensor,
@@ -208,7 +219,9 @@ function multiply(product: Product): boolean {
       bias: bias ?? a.tensor,
     },
     updates: { out: destination },
-    indirect: product.indirect,
+    indirect: tiled
+      ? product.rowTiles!(tile, kernel.workgroups(params, spec, out.device.facts) / rowTiles)
+      : product.indirect,
     unfinished: product.unfinished && slices === 1,
   });
   if (slices === 1) return joined;

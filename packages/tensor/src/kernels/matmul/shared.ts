@@ -25,7 +25,7 @@ export const MATMUL_PARAMS = {
   chunk: "u32",
   slices: "u32",
   slice_stride: "u32",
-  /** sum of ADD_BIAS and ACCUMULATE */
+  /** sum of ADD_BIAS, ACCUMULATE and ROW_TILES */
   flags: "u32",
   scale: "f32",
   /** depth of the second product, a multiple of four */
@@ -36,6 +36,8 @@ export const MATMUL_PARAMS = {
 
 export const ADD_BIAS = 1;
 export const ACCUMULATE = 2;
+/** the dispatch has as many workgroups along x as rows are wanted, in tiles; along y the rest */
+export const ROW_TILES = 4;
 
 export interface MatmulSpec extends Spec {
   /** contiguous dimension of each operand */
@@ -134,7 +136,7 @@ export function operands(spec: MatmulSpec): string {
  */
 export function tileOfGroup(tileRows: number, tileCols: number): string {
   return `
-      let row_tiles = (p.rows + ${tileRows - 1}u) / ${tileRows}u;
+      let row_tiles = select((p.rows + ${tileRows - 1}u) / ${tileRows}u, num_workgroups.x, (p.flags & ${ROW_TILES}u) != 0u);
       let tiles = row_tiles * ((p.cols + ${tileCols - 1}u) / ${tileCols}u);
       let slice = group / tiles;
       if (slice >= p.slices) { return; }
