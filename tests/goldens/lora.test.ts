@@ -23,6 +23,9 @@ const BASES: Readonly<Record<string, string>> = {
   gemma_all_linear: "gemma",
   phi3_all_linear: "phi3",
   gpt2_all_linear: "gpt2",
+  llama_qkvo_rslora: "llama-untied",
+  llama_qkvo_dora: "llama-untied",
+  gpt2_dora: "gpt2",
 };
 
 let device: Device;

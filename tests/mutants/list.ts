@@ -11,6 +11,27 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "DoRA's norm forgets the cross term",
+    file: "packages/tensor/src/kernels/decomposed.ts",
+    find: "(2.0 * wa[k * p.n + i] + p.scale * baa[i * p.rank + k])",
+    replace: "(p.scale * baa[i * p.rank + k])",
+    tests: ["packages/autograd/src/ops/decomposed.test.ts"],
+  },
+  {
+    name: "DoRA scales the bias",
+    file: "packages/tensor/src/kernels/decomposed.ts",
+    find: "if (p.scaled != 0u) { value *= factor[c]; }\n      if (p.biased != 0u) { value += bias[c]; }",
+    replace: "if (p.biased != 0u) { value += bias[c]; }\n      if (p.scaled != 0u) { value *= factor[c]; }",
+    tests: ["packages/autograd/src/ops/decomposed.test.ts"],
+  },
+  {
+    name: "a rank pattern matches inside a name",
+    file: "packages/lora/src/config.ts",
+    find: "`^(.*\\\\.)?(${key})$`",
+    replace: "`(${key})$`",
+    tests: ["packages/lora/src/targets.test.ts"],
+  },
+  {
     name: "TIES averages entries that disagree",
     file: "packages/lora/src/algebra/combine.ts",
     find: "agree.filter(Boolean).length",
@@ -27,8 +48,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a Conv1D weight takes the update untransposed",
     file: "packages/lora/src/merge.ts",
-    find: "i * outs + o",
-    replace: "o * ins + i",
+    find: "i * outs + o);",
+    replace: "o * ins + i);",
     tests: ["packages/lora/src/merge.test.ts"],
   },
   {
@@ -574,9 +595,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "LoRA's scale is alpha without / r",
-    file: "packages/lora/src/adapter.ts",
-    find: "config.alpha / (config.useRslora ? Math.sqrt(config.r) : config.r)",
-    replace: "config.alpha",
+    file: "packages/lora/src/config.ts",
+    find: "alpha / (config.useRslora ? Math.sqrt(r) : r)",
+    replace: "alpha",
     tests: ["tests/goldens/lora.test.ts"],
   },
   {

@@ -1,7 +1,7 @@
 // How the frozen base is stored on the device: as it is on disk, or in four bits.
 
 import type { Files } from "@tunesmith/core";
-import { type FourBitCodec, fourBitCodec, type FourBitOptions, resolveTargets } from "@tunesmith/lora";
+import { type FourBitCodec, fourBitCodec, type FourBitOptions, matchTargets } from "@tunesmith/lora";
 import { linearPaths, readModelConfig } from "@tunesmith/models";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
@@ -25,9 +25,9 @@ export async function baseCodec(files: Files, { config, source, written }: Loade
   const skipped = new Set(
     skipModules.length === 0
       ? []
-      : resolveTargets(
+      : matchTargets(
           skipModules,
-          linearPaths(await readModelConfig(files, config.model)).keys(),
+          [...linearPaths(await readModelConfig(files, config.model)).keys()],
           "tune.quant.skip_modules",
         ),
   );

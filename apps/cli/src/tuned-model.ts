@@ -10,7 +10,7 @@ import {
   readPeft,
 } from "@tunesmith/lora";
 import { linearPaths, loadModel, type Model } from "@tunesmith/models";
-import type { Device } from "@tunesmith/tensor";
+import type { Device, Weight } from "@tunesmith/tensor";
 
 /** A model and the adapter that is used with it, nothing of which trains. */
 export interface ReadyModel {
@@ -33,9 +33,16 @@ export async function loadReadyModel(
     codec: options.codec ?? fourBitCodec(),
   });
   if (options.adapter === undefined) return { model, adapter: undefined };
-  const { config, targets, shapes, values } = await readPeft(files, options.adapter, linearPaths(model.config));
+  const sizes = linearPaths(model.config);
+  const { config, targets, shapes, values } = await readPeft(files, options.adapter, sizes);
   const tensors = frozenTensors(device, shapes, (name) => values.get(name)!);
-  return { model, adapter: assembleLora(config, targets, (name) => tensors.get(name)!) };
+  const adapter = assembleLora(
+    config,
+    targets,
+    (name) => tensors.get(name)!,
+    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
+  );
+  return { model, adapter };
 }
 
 /** @throws InputError `FILE_MISSING` if there is no folder of that kind: said before anything slow begins */

@@ -7,6 +7,7 @@ export { backward, differentiable, gradients, isTracked, recompute, trainable } 
 export type { Backward, Want } from "./tape.ts";
 export { linear, linearMany } from "./ops/linear.ts";
 export type { LinearOptions, Projection } from "./ops/linear.ts";
+export type { Magnitude } from "./ops/decomposed.ts";
 export type { LowRank } from "./ops/low-rank.ts";
 export { matmul } from "./ops/matmul.ts";
 export { addLayerNorm, addRmsNorm, layerNorm, rmsNorm } from "./ops/norm.ts";

@@ -6,17 +6,8 @@ import { hash32, uniform } from "@tunesmith/core";
 import type { LowRank } from "@tunesmith/autograd";
 import { state } from "@tunesmith/tensor";
 import type { Device, Tensor } from "@tunesmith/tensor";
-import type { TargetModules } from "./targets.ts";
-
-export interface LoraConfig {
-  readonly r: number;
-  readonly alpha: number;
-  readonly useRslora: boolean;
-  /** as the user wrote it; saved to adapter_config.json */
-  readonly targetModules: TargetModules;
-  /** the layers' weights are stored `[in, out]`; A and B have the same shapes all the same. Saved to adapter_config.json */
-  readonly fanInFanOut?: boolean;
-}
+import { type BaseWeight, squaredNorms } from "./base-norms.ts";
+import { type LoraConfig, moduleRank } from "./config.ts";
 
 /** A linear layer an adapter may sit on. */
 export interface LinearSize {
@@ -31,24 +22,22 @@ export type LinearSizes = ReadonlyMap<string, LinearSize>;
 
 export interface LoraAdapter {
   readonly config: LoraConfig;
-  /** A, B and scale by module path */
+  /** A, B, scale and magnitude by module path */
   readonly modules: ReadonlyMap<string, LowRank>;
   at(path: string): LowRank | undefined;
+  /** Gives back what was computed from the base's weights; tensors of the adapter belong to whoever made them. */
+  dispose(): void;
 }
 
-/** s = alpha / r, or alpha / √r for rank-stabilised LoRA. */
-export function loraScale(config: Pick<LoraConfig, "r" | "alpha" | "useRslora">): number {
-  return config.alpha / (config.useRslora ? Math.sqrt(config.r) : config.r);
-}
-
-/** Names in a PEFT file of the two matrices of a module. */
-export function peftNames(path: string): { readonly a: string; readonly b: string } {
-  return { a: `base_model.model.${path}.lora_A.weight`, b: `base_model.model.${path}.lora_B.weight` };
+/** Names in a PEFT file of the tensors of a module. */
+export function peftNames(path: string): { readonly a: string; readonly b: string; readonly magnitude: string } {
+  const at = `base_model.model.${path}`;
+  return { a: `${at}.lora_A.weight`, b: `${at}.lora_B.weight`, magnitude: `${at}.lora_magnitude_vector` };
 }
 
 /**
  * Every tensor of an adapter on `targets`: PEFT name → shape. All A come first, then all B: those of projections of one
- * input adjoin in a parameter store, and share their products.
+ * input adjoin in a parameter store, and share their products. DoRA's magnitudes come last.
  */
 export function loraShapes(
   config: LoraConfig,
@@ -56,32 +45,46 @@ export function loraShapes(
   sizes: LinearSizes,
 ): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
-  for (const path of targets) shapes.set(peftNames(path).a, [config.r, sizes.get(path)!.in]);
-  for (const path of targets) shapes.set(peftNames(path).b, [sizes.get(path)!.out, config.r]);
+  for (const path of targets) shapes.set(peftNames(path).a, [moduleRank(config, path).r, sizes.get(path)!.in]);
+  for (const path of targets) shapes.set(peftNames(path).b, [sizes.get(path)!.out, moduleRank(config, path).r]);
+  if (config.useDora) for (const path of targets) shapes.set(peftNames(path).magnitude, [sizes.get(path)!.out]);
   return shapes;
 }
 
 /**
  * An adapter over tensors that already exist.
  * @param tensor - the tensor of a PEFT name
+ * @param base - the weight of a module of the base; DoRA's magnitudes are relative to its norms
  */
 export function assembleLora(
   config: LoraConfig,
   targets: readonly string[],
   tensor: (name: string) => Tensor,
+  base: (path: string) => BaseWeight,
 ): LoraAdapter {
-  const scale = loraScale(config);
   const modules = new Map<string, LowRank>();
+  const norms: Tensor[] = [];
   for (const path of targets) {
-    const { a, b } = peftNames(path);
-    modules.set(path, { a: tensor(a), b: tensor(b), scale });
+    const { a, b, magnitude } = peftNames(path);
+    const lowRank = { a: tensor(a), b: tensor(b), scale: moduleRank(config, path).scale };
+    if (!config.useDora) modules.set(path, lowRank);
+    else {
+      const squares = squaredNorms(base(path), path);
+      norms.push(squares);
+      modules.set(path, { ...lowRank, magnitude: { values: tensor(magnitude), squaredNorms: squares } });
+    }
   }
-  return { config, modules, at: (path) => modules.get(path) };
+  return {
+    config,
+    modules,
+    at: (path) => modules.get(path),
+    dispose: () => norms.forEach((norm) => norm.dispose()),
+  };
 }
 
 /**
- * PEFT's default start: A uniform in ±1/√in (Kaiming with a = √5), B zero, so that the adapted model begins as the base.
- * Each value is a pure function of (seed, name, index).
+ * PEFT's default start: A uniform in ±1/√in (Kaiming with a = √5), B zero, so that the adapted model begins as the base
+ * (DoRA's magnitudes then are the base's norms: see `initMagnitude`). Each value is a pure function of (seed, name, index).
  */
 export function initialLora(name: string, shape: readonly number[], seed: number): Float32Array {
   const values = new Float32Array(shape[0]! * shape[1]!);

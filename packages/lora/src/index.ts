@@ -4,12 +4,16 @@
  *
  * @packageDocumentation
  */
-export { assembleLora, frozenTensors, initialLora, loraScale, loraShapes, peftNames } from "./adapter.ts";
+export { assembleLora, frozenTensors, initialLora, loraShapes, peftNames } from "./adapter.ts";
 export { COMBINATIONS, combineAdapters, resizeAdapter } from "./algebra/combine.ts";
 export type { Combination, CombineOptions } from "./algebra/combine.ts";
 export { diffAdapters } from "./algebra/diff.ts";
 export type { UpdateDifference } from "./algebra/diff.ts";
-export type { LinearSize, LinearSizes, LoraAdapter, LoraConfig } from "./adapter.ts";
+export type { LinearSize, LinearSizes, LoraAdapter } from "./adapter.ts";
+export { initMagnitude } from "./base-norms.ts";
+export type { BaseWeight } from "./base-norms.ts";
+export { moduleRank } from "./config.ts";
+export type { LoraConfig } from "./config.ts";
 export { LoraError } from "./errors.ts";
 export type { LoraErrorCode } from "./errors.ts";
 export { mergeAdapter } from "./merge.ts";
@@ -17,7 +21,7 @@ export type { MergeDtype } from "./merge.ts";
 export { readPeft, readPeftAlone, writePeft, writePeftFolder } from "./peft.ts";
 export type { PeftAdapter } from "./peft.ts";
 export { readPeftConfig, writePeftConfig } from "./peft-config.ts";
-export { resolveTargets } from "./targets.ts";
+export { matchTargets, resolveTargets } from "./targets.ts";
 export type { TargetModules } from "./targets.ts";
 export { fourBitCodec } from "./four-bit/codec.ts";
 export type { FourBitCodec, RowSource } from "./four-bit/codec.ts";

@@ -54,20 +54,24 @@ export function mergeAdapter(
   return merged;
 }
 
-/** Adds s·B·A to a weight in place, each sum in f32. */
-function addUpdate(weight: Float32Array, { a, b, scale }: Update, layout: "out_in" | "in_out"): void {
+/** Adds s·B·A to a weight in place, each sum in f32; for DoRA each output's weights then get their magnitude as length. */
+function addUpdate(weight: Float32Array, { a, b, scale, magnitude }: Update, layout: "out_in" | "in_out"): void {
   const [outs, ins, rank] = [b.rows, a.cols, a.rows];
   const row = new Float64Array(ins);
   for (let o = 0; o < outs; o++) {
+    const at = (i: number): number => (layout === "out_in" ? o * ins + i : i * outs + o);
     row.fill(0);
     for (let k = 0; k < rank; k++) {
       const factor = scale * b.data[o * rank + k]!;
       for (let i = 0; i < ins; i++) row[i]! += factor * a.data[k * ins + i]!;
     }
+    let squares = 0;
     for (let i = 0; i < ins; i++) {
-      const at = layout === "out_in" ? o * ins + i : i * outs + o;
-      weight[at] = weight[at]! + Math.fround(row[i]!);
+      row[i] = Math.fround(weight[at(i)]! + Math.fround(row[i]!));
+      squares += row[i]! ** 2;
     }
+    const length = magnitude ? magnitude[o]! / Math.sqrt(squares) : 1;
+    for (let i = 0; i < ins; i++) weight[at(i)] = row[i]! * length;
   }
 }
 

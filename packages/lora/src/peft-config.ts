@@ -3,7 +3,7 @@
 
 import { parseStrictJson } from "@tunesmith/core";
 import type { JsonObject, JsonValue } from "@tunesmith/core";
-import type { LoraConfig } from "./adapter.ts";
+import type { LoraConfig } from "./config.ts";
 import { LoraError } from "./errors.ts";
 
 /** The file's text: sorted keys, indent 2, as PEFT writes it. */
@@ -11,21 +11,22 @@ export function writePeftConfig(config: LoraConfig, targets: readonly string[], 
   const names = [...new Set(targets.map((path) => path.split(".").at(-1)!))].sort();
   const { targetModules } = config;
   const json: Record<string, unknown> = {
-    alpha_pattern: {},
+    alpha_pattern: config.alphaPattern ?? {},
     auto_mapping: null,
     base_model_name_or_path: baseModel,
     bias: "none",
+    ...(config.excludeModules === undefined ? {} : { exclude_modules: config.excludeModules }),
     fan_in_fan_out: config.fanInFanOut ?? false,
     inference_mode: true,
     init_lora_weights: true,
-    layers_pattern: null,
-    layers_to_transform: null,
+    layers_pattern: config.layersPattern ?? null,
+    layers_to_transform: config.layersToTransform ?? null,
     lora_alpha: config.alpha,
-    lora_dropout: 0.0,
+    lora_dropout: config.dropout ?? 0.0,
     modules_to_save: null,
     peft_type: "LORA",
     r: config.r,
-    rank_pattern: {},
+    rank_pattern: config.rankPattern ?? {},
     revision: null,
     // names as PEFT resolves "all-linear" to; a regular expression stays one
     target_modules:
@@ -35,7 +36,7 @@ export function writePeftConfig(config: LoraConfig, targets: readonly string[], 
           ? names
           : [...targetModules].sort(),
     task_type: "CAUSAL_LM",
-    use_dora: false,
+    use_dora: config.useDora ?? false,
     use_rslora: config.useRslora,
   };
   return `${JSON.stringify(json, null, 2)}\n`;
@@ -46,22 +47,16 @@ export function writePeftConfig(config: LoraConfig, targets: readonly string[], 
  * among them: the kind of a layer decides, and PEFT corrects a file that says otherwise.
  */
 const OFF: readonly string[] = [
-  "alpha_pattern",
-  "rank_pattern",
   "alora_invocation_tokens",
   "arrow_config",
-  "exclude_modules",
   "kasa_config",
   "layer_replication",
-  "layers_pattern",
-  "layers_to_transform",
   "lora_bias",
   "modules_to_save",
   "monteclora_config",
   "target_parameters",
   "trainable_token_indices",
   "use_bdlora",
-  "use_dora",
   "use_qalora",
   "velora_config",
 ];
@@ -84,10 +79,51 @@ export function readPeftConfig(text: string, path: string): { config: LoraConfig
       alpha: number(json, "lora_alpha", path),
       useRslora: json.get("use_rslora") === true,
       targetModules: targets(json, path),
-      ...(json.get("fan_in_fan_out") === true ? { fanInFanOut: true } : {}),
+      ...optional(json, path),
     },
     baseModel: typeof base === "string" ? base : undefined,
   };
+}
+
+/** What most adapters leave out. lora_dropout is not among them: it plays no part once training is over. */
+function optional(json: JsonObject, path: string): Partial<LoraConfig> {
+  const on = (key: string): JsonValue | undefined => {
+    const value = json.get(key);
+    return isOff(value) ? undefined : value;
+  };
+  const given = {
+    excludeModules: on("exclude_modules") === undefined ? undefined : targets(json, path, "exclude_modules"),
+    layersToTransform: listOf(json, path, "layers_to_transform", "number"),
+    layersPattern: listOf(json, path, "layers_pattern", "string"),
+    rankPattern: pattern(json, path, "rank_pattern"),
+    alphaPattern: pattern(json, path, "alpha_pattern"),
+    useDora: on("use_dora") === undefined ? undefined : true,
+    fanInFanOut: on("fan_in_fan_out") === undefined ? undefined : true,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** A list, or one value that stands for a list of it. */
+function listOf<T extends "number" | "string">(
+  json: JsonObject,
+  path: string,
+  key: string,
+  type: T,
+): (T extends "number" ? number[] : string[]) | undefined {
+  const value = json.get(key);
+  if (isOff(value)) return undefined;
+  const list = Array.isArray(value) ? value : [value];
+  if (list.every((item) => typeof item === type)) return list as never;
+  throw invalid(path, key, `a list of ${type}s`, JSON.stringify(list));
+}
+
+function pattern(json: JsonObject, path: string, key: string): Record<string, number> | undefined {
+  const value = json.get(key);
+  if (isOff(value)) return undefined;
+  const entries = value instanceof Map ? [...value] : [];
+  if (entries.length > 0 && entries.every(([, item]) => typeof item === "number" && item > 0))
+    return Object.fromEntries(entries) as Record<string, number>;
+  throw invalid(path, key, "numbers > 0 by module name", JSON.stringify(value));
 }
 
 function isOff(value: JsonValue | undefined): boolean {
@@ -106,11 +142,11 @@ function number(json: JsonObject, key: string, path: string): number {
   return value;
 }
 
-function targets(json: JsonObject, path: string): string | string[] {
-  const value = json.get("target_modules");
+function targets(json: JsonObject, path: string, key = "target_modules"): string | string[] {
+  const value = json.get(key);
   if (typeof value === "string") return value;
   if (Array.isArray(value) && value.length > 0 && value.every((v) => typeof v === "string")) return value as string[];
-  throw invalid(path, "target_modules", "a name, a regular expression or a list of names", JSON.stringify(value));
+  throw invalid(path, key, "a name, a regular expression or a list of names", JSON.stringify(value));
 }
 
 function invalid(path: string, key: string, expected: string, received: string): LoraError {

@@ -1,8 +1,9 @@
 import { writeSafetensors } from "@tunesmith/safetensors";
 import { memoryFiles } from "@tunesmith/testing";
 import { describe, expect, test } from "vitest";
-import { initialLora, loraScale, loraShapes } from "./adapter.ts";
+import { initialLora, loraShapes } from "./adapter.ts";
 import type { LinearSizes } from "./adapter.ts";
+import { moduleRank } from "./config.ts";
 import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { readPeft } from "./peft.ts";
 
@@ -89,29 +90,55 @@ describe("readPeftConfig", () => {
     });
   });
 
-  test.each([
-    { peft_type: "IA3" },
-    { use_dora: true },
-    { bias: "all" },
-    { modules_to_save: ["lm_head"] },
-    { rank_pattern: { q_proj: 8 } },
-    { layers_to_transform: [0] },
-  ])("%j would change numbers and is refused by name", (change) => {
-    expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));
-    expect(() => read(change)).toThrow(Object.keys(change)[0]);
+  test("patterns, layers, exclusions and DoRA are read, and written as they were", () => {
+    const more = {
+      rank_pattern: { "layers.0.*": 2 },
+      alpha_pattern: { v_proj: 3 },
+      layers_to_transform: [0, 2],
+      layers_pattern: "layers",
+      exclude_modules: ["o_proj"],
+      use_dora: true,
+    };
+    const { config: full } = read(more);
+    expect(full).toMatchObject({
+      rankPattern: { "layers.0.*": 2 },
+      alphaPattern: { v_proj: 3 },
+      layersToTransform: [0, 2],
+      layersPattern: ["layers"],
+      excludeModules: ["o_proj"],
+      useDora: true,
+    });
+    const written = JSON.parse(writePeftConfig(full, ["model.q_proj"], null)) as object;
+    expect(written).toMatchObject({ ...more, layers_pattern: ["layers"] });
+    expect(read({ layers_to_transform: 1 }).config.layersToTransform).toEqual([1]);
   });
-
-  test.each([{ r: 0 }, { r: 1.5 }, { r: "4" }, { lora_alpha: null }, { target_modules: [] }, { target_modules: null }])(
-    "%j is invalid",
+  test.each([{ peft_type: "IA3" }, { bias: "all" }, { modules_to_save: ["lm_head"] }, { lora_bias: true }])(
+    "%j would change numbers and is refused by name",
     (change) => {
-      expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_CONFIG_INVALID" }));
+      expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));
+      expect(() => read(change)).toThrow(Object.keys(change)[0]);
     },
   );
+
+  test.each([
+    { r: 0 },
+    { r: 1.5 },
+    { r: "4" },
+    { lora_alpha: null },
+    { target_modules: [] },
+    { target_modules: null },
+    { rank_pattern: { q: "a" } },
+    { layers_to_transform: ["a"] },
+    { exclude_modules: 5 },
+  ])("%j is invalid", (change) => {
+    expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_CONFIG_INVALID" }));
+  });
 });
 
 test("scale is alpha / r, or alpha / √r for rsLoRA", () => {
-  expect(loraScale({ r: 8, alpha: 32, useRslora: false })).toBe(4);
-  expect(loraScale({ r: 8, alpha: 32, useRslora: true })).toBeCloseTo(11.3137, 4); // as PEFT computes it
+  const config = { r: 8, alpha: 32, targetModules: "all-linear" };
+  expect(moduleRank({ ...config, useRslora: false }, Q).scale).toBe(4);
+  expect(moduleRank({ ...config, useRslora: true }, Q).scale).toBeCloseTo(11.3137, 4); // as PEFT computes it
 });
 
 test("a new adapter starts with A uniform in ±1/√in and B zero", () => {

@@ -5,7 +5,8 @@ import type { Files } from "@tunesmith/core";
 import { nearest } from "@tunesmith/core";
 import { openSafetensors, toF32, writeSafetensors } from "@tunesmith/safetensors";
 import { loraShapes, peftNames } from "./adapter.ts";
-import type { LinearSize, LinearSizes, LoraAdapter, LoraConfig } from "./adapter.ts";
+import type { LoraConfig } from "./config.ts";
+import type { LinearSize, LinearSizes, LoraAdapter } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
 import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { resolveTargets } from "./targets.ts";
@@ -30,7 +31,7 @@ export async function readPeft(files: Files, folder: string, sizes: LinearSizes)
   const file = await files.open(configPath);
   const text = await file.read(0, file.size).finally(() => file.close());
   const { config, baseModel } = readPeftConfig(new TextDecoder("utf-8", { fatal: true }).decode(text), configPath);
-  const targets = resolveTargets(config.targetModules, sizes.keys());
+  const targets = resolveTargets(config, sizes.keys());
   const shapes = loraShapes(config, targets, sizes);
 
   const path = files.join(folder, "adapter_model.safetensors");
@@ -101,12 +102,14 @@ export async function readPeftAlone(files: Files, folder: string): Promise<PeftA
 export async function writePeft(files: Files, folder: string, adapter: LoraAdapter, baseModel: string): Promise<void> {
   const shapes = new Map<string, readonly number[]>();
   const values = new Map<string, Float32Array>();
-  for (const [path, { a, b }] of adapter.modules) {
+  for (const [path, { a, b, magnitude }] of adapter.modules) {
     const names = peftNames(path);
     for (const [name, tensor] of [
       [names.a, a],
       [names.b, b],
+      [names.magnitude, magnitude?.values],
     ] as const) {
+      if (!tensor) continue;
       shapes.set(name, tensor.shape);
       values.set(name, (await tensor.read()) as Float32Array);
     }

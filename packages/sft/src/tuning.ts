@@ -1,13 +1,13 @@
 // What trains: a set of named parameters in one store, and how the model sees them.
 
 import { trainable } from "@tunesmith/autograd";
-import { assembleLora, initialLora, loraShapes, resolveTargets } from "@tunesmith/lora";
+import { assembleLora, initialLora, initMagnitude, loraShapes, peftNames, resolveTargets } from "@tunesmith/lora";
 import type { LoraAdapter, LoraConfig, PeftAdapter } from "@tunesmith/lora";
 import { linearPaths, parameterShapes } from "@tunesmith/models";
 import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
 import type { Moment } from "@tunesmith/optim";
-import type { Device } from "@tunesmith/tensor";
+import type { Device, Weight } from "@tunesmith/tensor";
 
 /** A model together with what is trained of it. */
 export interface Tuning {
@@ -31,18 +31,28 @@ export function tuneLora(
   options: { seed: number; from?: PeftAdapter; moments?: readonly Moment[] },
 ): Tuning & { readonly adapter: LoraAdapter } {
   const sizes = linearPaths(model.config);
-  const targets = resolveTargets(config.targetModules, sizes.keys());
+  const targets = resolveTargets(config, sizes.keys());
   const shapes = loraShapes(config, targets, sizes);
   const specs = [...shapes].map(([name, shape]) => ({ name, shape, decay: true }));
   const store = new ParameterStore(model.device, specs, "adapter", options.moments);
-  if (!model.device.virtual)
-    for (const [name, shape] of shapes)
-      store.write(name, "values", options.from?.values.get(name) ?? initialLora(name, shape, options.seed));
   const fanInFanOut = targets.some((path) => sizes.get(path)!.layout === "in_out");
-  const adapter = assembleLora({ ...config, fanInFanOut }, targets, (name) => {
-    const { values, gradients } = store.parameter(name);
-    return trainable(values, gradients);
-  });
+  const adapter = assembleLora(
+    { ...config, fanInFanOut },
+    targets,
+    (name) => {
+      const { values, gradients } = store.parameter(name);
+      return trainable(values, gradients);
+    },
+    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
+  );
+  if (model.device.virtual) return { model, store, adapter };
+  const magnitudes = new Map([...adapter.modules].map(([path, at]) => [peftNames(path).magnitude, at.magnitude]));
+  for (const [name, shape] of shapes) {
+    const magnitude = magnitudes.get(name);
+    const given = options.from?.values.get(name);
+    if (given === undefined && magnitude) initMagnitude(magnitude);
+    else store.write(name, "values", given ?? initialLora(name, shape, options.seed));
+  }
   return { model, store, adapter };
 }
 

@@ -58,7 +58,8 @@ export {
   normWeightSlices,
 } from "./kernels/norm.ts";
 export type { NormSpec } from "./kernels/norm.ts";
-export { accumulate, addScaled, fill, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
+export { decomposedFactor, divideInto, scaleColumns } from "./kernels/decomposed.ts";
+export { accumulate, addScaled, fill, multiply, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";

@@ -5,6 +5,8 @@ import type { Want } from "../tape.ts";
 import { oneView, stackedRows } from "./adjoining.ts";
 import { place, take } from "./blocks.ts";
 import type { Blocks } from "./blocks.ts";
+import { decomposed } from "./decomposed.ts";
+import type { DecomposedColumns } from "./decomposed.ts";
 import { checkDropout } from "./dropout.ts";
 import { gradientFor } from "./gradient-for.ts";
 import { lowRankSum } from "./low-rank.ts";
@@ -87,6 +89,16 @@ function project(op: string, x: Tensor, projections: readonly Projection[], outI
     outs += own;
   }
 
+  if (terms.some(({ lowRank }) => lowRank.magnitude)) {
+    const plain = projections.map(({ weight, lowRank }) => ({
+      weight,
+      lowRank: lowRank && { ...lowRank, magnitude: undefined },
+    }));
+    const z = project(op, x, plain, outIn);
+    const columns = pieces.map((piece, i) => ({ ...piece, lowRank: withMagnitude(projections[i]!.lowRank) }));
+    return decomposed(z, columns, outIn);
+  }
+
   const flatX = x.reshape([rows, ins]);
   const flatY = empty(device, [rows, outs]);
   const low = terms.length > 0 ? lowRankSum(flatX, terms, outs) : undefined;
@@ -150,6 +162,10 @@ function project(op: string, x: Tensor, projections: readonly Projection[], outI
   return y;
 }
 
+function withMagnitude(lowRank: LowRank | undefined): DecomposedColumns["lowRank"] {
+  return lowRank?.magnitude && { ...lowRank, magnitude: lowRank.magnitude };
+}
+
 /** All biases one after the other, zeros where there is none; undefined where there are none at all. */
 function stackedBias(pieces: readonly Piece[], outs: number): Tensor | undefined {
   const biases = pieces.map((p) => p.bias);
@@ -196,6 +212,8 @@ function check(
   if (x.shape.at(-1) !== ins)
     throw new ShapeError({ op, arg: "x", received: x.shape, expected: ["...", ins], because });
   const others = [
+    ["lowRank.magnitude.values", lowRank?.magnitude?.values, [outs]],
+    ["lowRank.magnitude.squaredNorms", lowRank?.magnitude?.squaredNorms, [outs]],
     ["bias", bias, [outs]],
     ["lowRank.a", lowRank?.a, [rank, ins]],
     ["lowRank.b", lowRank?.b, [outs, rank]],

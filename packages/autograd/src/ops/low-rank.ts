@@ -7,6 +7,7 @@ import type { Want } from "../tape.ts";
 import { adjoin, oneView, runs } from "./adjoining.ts";
 import { place, take } from "./blocks.ts";
 import type { Blocks } from "./blocks.ts";
+import type { Magnitude } from "./decomposed.ts";
 import { maskInto } from "./dropout.ts";
 import type { DropoutKey } from "./dropout.ts";
 import { gradientFor } from "./gradient-for.ts";
@@ -19,6 +20,8 @@ export interface LowRank {
   readonly b: Tensor;
   readonly scale: number;
   /** Dropout of the term's input alone, as PEFT does it: `scale · (dropout(x)·Aᵀ)·Bᵀ`; see `dropout` */
+  /** weight-decomposed: a magnitude per output; not together with dropout */
+  readonly magnitude?: Magnitude | undefined;
   readonly dropout?: { readonly p: number; readonly key: DropoutKey } | undefined;
 }
 

@@ -3,8 +3,8 @@
 import { maxAbsError, readGolden, seededNormals } from "@tunesmith/testing";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { LoraConfig } from "../adapter.ts";
 import { peftNames } from "../adapter.ts";
+import type { LoraConfig } from "../config.ts";
 import { multiply } from "../linalg/matrix.ts";
 import type { PeftAdapter } from "../peft.ts";
 import { combineAdapters, type CombineOptions, resizeAdapter } from "./combine.ts";

@@ -5,7 +5,7 @@ import { LoraError } from "../errors.ts";
 import { matrix, type Matrix, scaleColumns, transpose } from "../linalg/matrix.ts";
 import { productSvd } from "../linalg/svd.ts";
 import type { PeftAdapter } from "../peft.ts";
-import { adapterFrom, checkSameShapes, type Update, updatesOf } from "./modules.ts";
+import { adapterFrom, checkSameShapes, type Update, plainUpdatesOf } from "./modules.ts";
 
 /**
  * - `cat`: exact; ranks add up.
@@ -37,7 +37,7 @@ export function combineAdapters(adapters: readonly PeftAdapter[], options: Combi
   const { type, weights } = options;
   if (adapters.length === 0 || adapters.length !== weights.length || !weights.every(Number.isFinite))
     throw invalid(`${adapters.length} adapters and the weights ${weights.join(", ")}`, "one finite weight per adapter");
-  const parts = adapters.map(updatesOf);
+  const parts = adapters.map(plainUpdatesOf);
   checkSameShapes(parts);
   const paths = [...new Set(parts.flatMap((updates) => [...updates.keys()]))];
   const ranks = parts.map((updates) => updates.values().next().value!.a.rows);
@@ -88,7 +88,7 @@ export function resizeAdapter(
   if (!Number.isInteger(rank) || rank < 1) throw invalid(`the rank ${rank}`, "an integer ≥ 1");
   const updates = new Map<string, Pick<Update, "a" | "b">>();
   const kept = new Map<string, number>();
-  for (const [path, update] of updatesOf(adapter)) {
+  for (const [path, update] of plainUpdatesOf(adapter)) {
     const result = truncated(stacked([{ ...update, factor: update.scale }]), rank);
     updates.set(path, result.update);
     kept.set(path, result.kept);

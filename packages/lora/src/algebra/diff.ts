@@ -1,6 +1,6 @@
 import { multiply, type Matrix, transpose } from "../linalg/matrix.ts";
 import type { PeftAdapter } from "../peft.ts";
-import { checkSameShapes, type Update, updatesOf } from "./modules.ts";
+import { checkSameShapes, type Update, plainUpdatesOf } from "./modules.ts";
 
 /** How the update of one module differs between two adapters; norms are Frobenius norms of ΔW = s·B·A. */
 export interface UpdateDifference {
@@ -15,7 +15,7 @@ export interface UpdateDifference {
 
 /** Compares two adapters module by module, without forming any ΔW. */
 export function diffAdapters(first: PeftAdapter, second: PeftAdapter): UpdateDifference[] {
-  const [one, two] = [updatesOf(first), updatesOf(second)];
+  const [one, two] = [plainUpdatesOf(first), plainUpdatesOf(second)];
   checkSameShapes([one, two]);
   return [...new Set([...one.keys(), ...two.keys()])].map((path) => {
     const [x, y] = [one.get(path), two.get(path)];

@@ -1,7 +1,7 @@
 // Adapters as plain matrices on the host, one low-rank update ΔW = s·B·A per module.
 
-import type { LoraConfig } from "../adapter.ts";
-import { loraScale, peftNames } from "../adapter.ts";
+import { peftNames } from "../adapter.ts";
+import { type LoraConfig, moduleRank } from "../config.ts";
 import { LoraError } from "../errors.ts";
 import { matrix, type Matrix } from "../linalg/matrix.ts";
 import type { PeftAdapter } from "../peft.ts";
@@ -13,11 +13,12 @@ export interface Update {
   /** [out, r] */
   readonly b: Matrix;
   readonly scale: number;
+  /** DoRA: [out] */
+  readonly magnitude?: Float32Array | undefined;
 }
 
 /** The updates of an adapter by module path, in float64. */
 export function updatesOf(adapter: PeftAdapter): Map<string, Update> {
-  const scale = loraScale(adapter.config);
   return new Map(
     adapter.targets.map((path) => {
       const names = peftNames(path);
@@ -25,7 +26,8 @@ export function updatesOf(adapter: PeftAdapter): Map<string, Update> {
         const [rows, cols] = adapter.shapes.get(name)!;
         return matrix(rows!, cols!, adapter.values.get(name)!);
       };
-      return [path, { a: of(names.a), b: of(names.b), scale }];
+      const magnitude = adapter.values.get(names.magnitude);
+      return [path, { a: of(names.a), b: of(names.b), scale: moduleRank(adapter.config, path).scale, magnitude }];
     }),
   );
 }
@@ -54,6 +56,20 @@ export function adapterFrom(
     }
   }
   return { config, baseModel, targets, shapes, values };
+}
+
+/**
+ * The updates of an adapter that is nothing but low-rank updates.
+ * @throws LoraError `COMBINATION_INVALID` for DoRA, whose magnitudes belong to one base and one B·A
+ */
+export function plainUpdatesOf(adapter: PeftAdapter): Map<string, Update> {
+  if (adapter.config.useDora)
+    throw new LoraError("COMBINATION_INVALID", "a DoRA adapter is more than a low-rank update of its base", {
+      received: "use_dora: true",
+      expected: "LoRA adapters",
+      fix: "merge it into its base (`tunesmith merge`)",
+    });
+  return updatesOf(adapter);
 }
 
 /** @throws LoraError `ADAPTERS_INCOMPATIBLE` unless a module has one shape in all adapters that have it */

@@ -43,6 +43,18 @@ export const addScaled: Kernel<"n" | "scale_a" | "scale_b", "a" | "b", "out", ne
   cost: ({ n }) => ({ flops: 3 * n }),
 });
 
+/** a, b [n] → out = a · b. */
+export const multiply: Kernel<"n", "a" | "b", "out", never> = defineKernel({
+  label: "multiply",
+  params: { n: "u32" },
+  reads: { a: "vec4f", b: "vec4f" },
+  writes: { out: "vec4f" },
+  inPlace: { out: ["a", "b"] },
+  workgroups: ({ n }) => groups(n),
+  wgsl: () => overVectors("out[i] = a[i] * b[i];"),
+  cost: ({ n }) => ({ flops: n }),
+});
+
 /** sum += x, both [n]. */
 export const accumulate: Kernel<"n", "x", never, "sum"> = defineKernel({
   label: "accumulate",
