@@ -144,7 +144,7 @@ describe("fitting a budget", () => {
 
   test("takes the fastest way that fits, and says why", async () => {
     const free = chooseMemory(await request({}));
-    expect(free).toMatchObject({ microBatchSize: 4, recompute: "none", chunkRows: 128 });
+    expect(free).toMatchObject({ microBatchSize: 4, recompute: "none" });
     expect(free.reason).toContain("no budget is set");
 
     const tight = chooseMemory(await request({ budget: free.plan.peakBytes - 1 }));

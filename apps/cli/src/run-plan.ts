@@ -3,8 +3,15 @@
 
 import type { Files } from "@tunesmith/core";
 import { parameterShapes, planModel, readModelFormats, type WeightCodec } from "@tunesmith/models";
-import { chooseMemory, type MemoryChoice, runShape, type RunShape, type Tuning } from "@tunesmith/sft";
-import { type Device, virtualDevice } from "@tunesmith/tensor";
+import {
+  chooseMemory,
+  type MemoryChoice,
+  type MemoryRequest,
+  runShape,
+  type RunShape,
+  type Tuning,
+} from "@tunesmith/sft";
+import { autotune, type Device, virtualTwin } from "@tunesmith/tensor";
 import { bytesText, parseBytes } from "./bytes.ts";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { optimizerOf } from "./optimizer.ts";
@@ -44,6 +51,8 @@ export interface RunPlan {
   readonly document: PlanDocument;
 }
 
+/** A choice by measured kernels may show products that nobody had measured; it ends there. */
+const MEASURED_ROUNDS = 3;
 /** Part of the host's free memory that a software device may take by default. */
 const HOST_SHARE = 0.9;
 
@@ -58,7 +67,10 @@ export async function planTheRun(
 ): Promise<RunPlan> {
   const { config } = loaded;
   const { train } = config;
-  const tuning = await plannedTuning(loaded, data, { files, device, codec });
+  const twin = virtualTwin(device);
+  const { config: modelConfig, ...formats } = await readModelFormats(files, config.model, codec);
+  const model = await planModel(twin, modelConfig, { ...formats, codec, positions: data.positions });
+  const tuning = await putAdapter(loaded, model, files);
   const shape = (microBatchSize: number): RunShape =>
     runShape({
       examples: data.train,
@@ -70,7 +82,7 @@ export async function planTheRun(
       ),
     });
   const budget = budgetOf(config, device);
-  const choice = chooseMemory({
+  const request: MemoryRequest = {
     tuning,
     optimizer: optimizerOf(config),
     shape,
@@ -81,7 +93,11 @@ export async function planTheRun(
       ...(train.cross_entropy_rows === "auto" ? {} : { chunkRows: train.cross_entropy_rows }),
     },
     budget,
-  });
+  };
+  let choice = chooseMemory(request);
+  // kernels that are chosen by measuring differ in the memory they need: what is planned is what was measured
+  for (let round = 0; round < MEASURED_ROUNDS && (await measureKernels(device, twin)); round++)
+    choice = chooseMemory(request);
   const { plan } = choice;
   return {
     choice,
@@ -128,15 +144,14 @@ export function planText({ peak_bytes, categories, ...document }: PlanDocument):
   ].join("\n");
 }
 
-async function plannedTuning(
-  loaded: LoadedConfig,
-  data: RunData,
-  { files, device, codec }: RunDevice,
-): Promise<Tuning> {
-  const { model: folder } = loaded.config;
-  const { config, ...formats } = await readModelFormats(files, folder, codec);
-  const planned = virtualDevice(device.facts, { checkFinite: device.finite !== undefined });
-  return putAdapter(loaded, await planModel(planned, config, { ...formats, codec, positions: data.positions }), files);
+/** Measures on the device what the plan would run for the first time; true if that decided anything. */
+async function measureKernels(device: Device, twin: Device): Promise<boolean> {
+  const planned = twin.kernelChoices.export();
+  for (const [key, product] of twin.kernelChoices.unmeasured)
+    device.kernelChoices.decide(key, product, () => planned[key]!);
+  const decided = await autotune(device, { now: () => performance.now() });
+  twin.kernelChoices.import(device.kernelChoices.export());
+  return decided.length > 0;
 }
 
 function budgetOf({ train }: ResolvedConfig, { facts }: Device): number {

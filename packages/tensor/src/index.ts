@@ -28,7 +28,7 @@ export { record } from "./recorder.ts";
 export type { Inputs } from "./recorder.ts";
 export { scope, scopeSync } from "./scope.ts";
 export type { Category } from "./storage.ts";
-export { virtualDevice } from "./virtual.ts";
+export { virtualDevice, virtualTwin } from "./virtual.ts";
 export { empty, state, Tensor, upload, viewOf } from "./tensor.ts";
 
 export { asWeight } from "./weight.ts";

@@ -12,7 +12,7 @@ export interface MemoryPlan {
   /** bytes of the slots that all programs share */
   readonly slots: readonly number[];
   /** the program and its launch with most virtual bytes alive, and how many: no order-keeping plan needs fewer slots' bytes */
-  readonly peak: { readonly program: string; readonly at: string; readonly bytes: number };
+  readonly peak: { readonly program: string; readonly launches: number; readonly at: string; readonly bytes: number };
 }
 
 /**
@@ -26,12 +26,12 @@ export function planMemory(
   options: { copyBytes?: number } = {},
 ): MemoryPlan {
   const slots = sharedSlots(programs);
-  let peak: MemoryPlan["peak"] = { program: "none", at: "nothing", bytes: 0 };
+  let peak: MemoryPlan["peak"] = { program: "none", launches: 0, at: "nothing", bytes: 0 };
   let saved = 0;
   let staging = options.copyBytes ?? 0;
   let uniforms = 0;
   for (const { plan, label, stagingBytes, uniformBytes } of programs) {
-    if (plan.peak.bytes > peak.bytes) peak = { program: label, ...plan.peak };
+    if (plan.peak.bytes > peak.bytes) peak = { program: label, launches: plan.launches.length, ...plan.peak };
     saved = Math.max(saved, plan.savedBytes);
     staging += stagingBytes;
     uniforms += uniformBytes;

@@ -8,7 +8,7 @@ import { record } from "./recorder.ts";
 import type { Inputs } from "./recorder.ts";
 import { empty, state, viewOf } from "./tensor.ts";
 import type { Tensor } from "./tensor.ts";
-import { virtualDevice } from "./virtual.ts";
+import { virtualDevice, virtualTwin } from "./virtual.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -221,8 +221,10 @@ describe("memory", () => {
     expect(memory.slots).toEqual([1024, 1024]);
     expect(memory.categories).toMatchObject({ adapter: 288, workspace: 2048, activations: 0, staging: 2 * 1312 + 8 });
     expect(memory.peakBytes).toBe(288 + 2048 + 2632 + memory.categories.uniforms);
-    expect(memory.peak).toEqual({ program: "body", at: "add_scaled", bytes: 2048 });
+    expect(memory.peak).toEqual({ program: "body", launches: 3, at: "add_scaled", bytes: 2048 });
     expect(() => program.replay({ a, b })).toThrow(expect.objectContaining({ code: "RECORDING" }));
+    expect(virtualTwin(device).kernelChoices.export()).toEqual(device.kernelChoices.export());
+    expect(virtualTwin(device).facts).toEqual(device.facts);
     sum.dispose();
     sum.dispose();
     expect(planned.bytes.get("adapter")).toBe(0);
