@@ -1,10 +1,13 @@
 // Our side of bench/step.mjs: LoRA steps of a random model through the same loop that `tunesmith train` runs, one JSON
 // line at the end.   node bench/children/lora-step.mjs '{"config": {…}, "rows": 1, "length": 256, …}'
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseStrictJson } from "@tunesmith/core";
 import { parseModelConfig } from "@tunesmith/models";
 import { openDevice } from "@tunesmith/node";
 import { adamw } from "@tunesmith/optim";
 import { train, tuneLora } from "@tunesmith/sft";
+import { Profiler } from "@tunesmith/tensor";
 import { randomModel } from "../lib/random-model.mjs";
 import { randomRows } from "../lib/random-rows.mjs";
 
@@ -21,6 +24,7 @@ import { randomRows } from "../lib/random-rows.mjs";
  * @property {DenseFormat} weights how frozen matrices are stored
  * @property {boolean} recompute activation checkpointing
  * @property {boolean} torchCpu
+ * @property {string | undefined} [profile] folder for profile.json and trace.json; timing every dispatch slows the steps
  * @property {number} warmUp steps before those that count
  * @property {number} steps steps that count
  */
@@ -52,6 +56,7 @@ const tuning = tuneLora(
 const examples = randomRows({ rows: job.rows, length: job.length, vocab: config.vocabSize });
 const totalSteps = job.warmUp + job.steps;
 
+const profiler = job.profile === undefined ? undefined : await Profiler.start(device, { now: () => performance.now() });
 const losses = [];
 const seconds = [];
 const cpuSeconds = [];
@@ -77,6 +82,12 @@ for await (const event of train(tuning, {
   seconds.push(event.timing.seconds);
   cpuSeconds.push(now - cpu);
   cpu = now;
+}
+if (profiler && job.profile !== undefined) {
+  const { profile, trace } = await profiler.stop();
+  mkdirSync(job.profile, { recursive: true });
+  writeFileSync(join(job.profile, "profile.json"), JSON.stringify(profile));
+  writeFileSync(join(job.profile, "trace.json"), JSON.stringify(trace));
 }
 const bytes = Object.fromEntries([...device.bytes].filter(([, n]) => n > 0));
 console.log(
