@@ -51,7 +51,7 @@ for (let round = 1; round <= Number(options.rounds); round++) {
 const header = {
   adapter,
   node: process.version,
-  webgpu: installedVersion(join(ROOT, "packages", "node"), "webgpu"),
+  webgpu: installedVersion(existsSync(join(ROOT, "packages")) ? join(ROOT, "packages", "node") : ROOT, "webgpu"), // else packed
   flags: flags.join(" "),
   peer_flags: options["default-flags"] ? "" : flags.join(" "),
   shader_cache: !options.cold,

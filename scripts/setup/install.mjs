@@ -11,7 +11,7 @@ const PNPM = join(CACHE, "pnpm");
 const PNPM_MAIN = join(PNPM, "node_modules", "pnpm", "bin", "pnpm.cjs");
 // Measured with empty caches; what is cached already is not fetched again.
 const PNPM_DOWNLOAD = "5 MB";
-const DEPENDENCIES_DOWNLOAD = "145 MB";
+const DEPENDENCIES_DOWNLOAD = "155 MB";
 
 const NETWORK_FIX =
   "check the network, and npm's own settings if you are behind a proxy or use a mirror\n" +
@@ -30,7 +30,7 @@ export async function install() {
   if (isStamped(stamp, fingerprint)) return;
   await once(stamp, fingerprint, async () => {
     say(
-      `installing dependencies with pnpm ${pinnedPnpm()} (up to ${DEPENDENCIES_DOWNLOAD} to download, 380 MB on disk)`,
+      `installing dependencies with pnpm ${pinnedPnpm()} (up to ${DEPENDENCIES_DOWNLOAD} to download, 420 MB on disk)`,
     );
     // The flags keep pnpm from asking questions: there may be no terminal to answer at.
     const flags = ["--frozen-lockfile", "--prefer-offline", "--config.confirm-modules-purge=false"];
