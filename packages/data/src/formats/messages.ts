@@ -11,6 +11,7 @@ import {
   taskOf,
   weightOf,
 } from "./columns.ts";
+import { fromValueParts, hasValueParts } from "./value-parts.ts";
 import { type ConversationRow, type Message, type Role, ROLES } from "./row.ts";
 
 const MESSAGE_KEYS = ["role", "content", "weight", "name", "reasoning_content", "tool_calls", "tool_call_id"] as const;
@@ -88,7 +89,8 @@ interface Reading {
 }
 
 function messageOf(value: JsonValue, at: RowAt, what: string, { asWritten }: Reading): Message {
-  const message = objectOf(value, at, what, '{"role": "…", "content": "…"}');
+  const given = objectOf(value, at, what, '{"role": "…", "content": "…"}');
+  const message = hasValueParts(given) ? fromValueParts(given, at, what) : given;
   checkColumns(message, MESSAGE_KEYS, at, what);
   const calls = message.get("tool_calls") ?? undefined;
   const content = calls === undefined ? required(message, "content", at, what) : (message.get("content") ?? null);
@@ -126,9 +128,20 @@ export function messagesOf(
   return arrayOf(value, at, what).map((entry, i) => messageOf(entry, at, `${what}[${i}]`, reading));
 }
 
+/** `tools` as a list, or as the text of one: both are in use. */
 export function toolsOf(row: JsonObject, at: RowAt): { tools?: readonly JsonValue[] } {
   const value = row.get("tools");
-  return value === undefined || value === null ? {} : { tools: arrayOf(value, at, "`tools`") };
+  if (value === undefined || value === null || value === "") return {};
+  if (typeof value !== "string") return { tools: arrayOf(value, at, "`tools`") };
+  try {
+    return { tools: arrayOf(parseStrictJson(value), at, "`tools`") };
+  } catch (cause) {
+    return failRow("VALUE_INVALID", at, "`tools` is not the JSON of a list of tools", {
+      expected: "a list, or its JSON as text",
+      received: preview(value),
+      cause,
+    });
+  }
 }
 
 /**

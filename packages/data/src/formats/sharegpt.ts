@@ -1,7 +1,7 @@
 import { type JsonObject, type JsonValue, nearest, parseStrictJson } from "@tunesmith/core";
 import type { RowAt } from "../readers/place.ts";
 import { arrayOf, checkColumns, failRow, objectOf, preview, required, stringOf, taskOf, weightOf } from "./columns.ts";
-import { messagesOf } from "./messages.ts";
+import { messagesOf, toolsOf } from "./messages.ts";
 import type { ConversationRow, Message } from "./row.ts";
 
 /** Who speaks, by every name in use. */
@@ -64,22 +64,6 @@ function turnOf(value: JsonValue, at: RowAt, what: string): Message {
   return { role, content: text, ...weight };
 }
 
-/** `tools` as a list, or as the text of one: both are in use. */
-export function toolsText(row: JsonObject, at: RowAt): { tools?: readonly JsonValue[] } {
-  const value = row.get("tools");
-  if (value === undefined || value === null || value === "") return {};
-  if (typeof value !== "string") return { tools: arrayOf(value, at, "`tools`") };
-  try {
-    return { tools: arrayOf(parseStrictJson(value), at, "`tools`") };
-  } catch (cause) {
-    return failRow("VALUE_INVALID", at, "`tools` is not the JSON of a list of tools", {
-      expected: "a list, or its JSON as text",
-      received: preview(value),
-      cause,
-    });
-  }
-}
-
 /**
  * ShareGPT: `{conversations: [{from, value, weight?}], system?, tools?, id?, task?}`; `from` is human or gpt, and also
  * system, observation (what a tool answered) and function_call (whose value is the JSON of the call). `id` is not used.
@@ -101,5 +85,5 @@ export function readShareGpt(row: JsonObject, at: RowAt): ConversationRow {
   if (opening.length > 0 && messages[0]!.role === "system") {
     failRow("VALUE_INVALID", at, "the row has a `system` column and a system turn", { expected: "one of the two" });
   }
-  return { kind: "conversation", messages: [...opening, ...messages], ...toolsText(row, at), ...taskOf(row, at) };
+  return { kind: "conversation", messages: [...opening, ...messages], ...toolsOf(row, at), ...taskOf(row, at) };
 }
