@@ -2,7 +2,6 @@
 // runs them starts in their folder and hands in its own `import`.
 import { settled } from "../../packages/node/dist/settled.js"; // not the package: that would load a second Dawn
 import { serve } from "./rival.mjs";
-import { textbook } from "./textbook.mjs";
 
 /** @typedef {import("./rival.mjs").Rival} Rival */
 /** @typedef {(specifier: string) => Promise<any>} Import */
@@ -115,7 +114,6 @@ const PEERS = {
       },
     };
   },
-  textbook: async () => textbook(settled),
 };
 
 /**

@@ -32,12 +32,11 @@ const WGSL = /* wgsl */ `
   }`;
 
 /**
- * @param {<T>(promise: Promise<T>) => Promise<T>} settled
- * @returns {Promise<import("./rival.mjs").Rival>}
+ * @param {import("@tunesmith/tensor").Device} device
+ * @returns {import("./rival.mjs").Rival}
  */
-export async function textbook(settled) {
-  const adapter = /** @type {GPUAdapter} */ (await navigator.gpu.requestAdapter());
-  const device = await adapter.requestDevice();
+export function textbook({ gpu: device, options: { settle } }) {
+  const settled = settle ?? ((promise) => promise);
   const module = device.createShaderModule({ code: WGSL });
   return {
     async prepare(n, a, b) {

@@ -1,18 +1,22 @@
-// Our rivals of bench/matmul.mjs: one per format of the right operand.
+// Our rivals of bench/matmul.mjs, one per format of the right operand, and the textbook's kernel on the same device.
 import { openDevice } from "@tunesmith/node";
 import { matmul, record, state } from "@tunesmith/tensor";
 import { words } from "./problem.mjs";
 import { serve } from "./rival.mjs";
+import { textbook } from "./textbook.mjs";
 
 /** @typedef {import("./problem.mjs").Format} Format */
 
 const device = await openDevice();
+const mixed = await openDevice({ compute: "mixed" });
+const hasMatrixUnits = !mixed.facts.software && mixed.facts.matrices.length > 0;
 
 /**
+ * @param {import("@tunesmith/tensor").Device} device
  * @param {Format} format
  * @returns {import("./rival.mjs").Rival}
  */
-const ours = (format) => ({
+const ours = (device, format) => ({
   async prepare(n, a, b) {
     /** @type {(dtype: Format, data: Float32Array | Uint16Array) => import("@tunesmith/tensor").Tensor} */
     const make = (dtype, data) => state(device, { shape: [n, n], dtype, category: "weights", label: dtype, data });
@@ -40,6 +44,12 @@ const ours = (format) => ({
 });
 
 serve(
-  { "tunesmith f32": ours("f32"), "tunesmith f16": ours("f16"), "tunesmith bf16": ours("bf16") },
+  {
+    "tunesmith f32": ours(device, "f32"),
+    "tunesmith f16": ours(device, "f16"),
+    "tunesmith bf16": ours(device, "bf16"),
+    ...(hasMatrixUnits ? { "tunesmith mixed f16": ours(mixed, "f16") } : {}),
+    textbook: textbook(device),
+  },
   { adapter: device.facts.description },
 );
