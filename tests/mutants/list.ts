@@ -977,6 +977,8 @@ export const mutants: readonly Mutant[] = [
     find: "if (rowsOf.some((_, index) => !found.has(index))) return;",
     replace: "if (found.size === 0) return;",
     tests: ["packages/data/src/prepared/prepared.test.ts"],
+  },
+  {
     name: "a product decides anew each time, whatever the table of choices says",
     file: "packages/tensor/src/kernel-choices.ts",
     find: "if (name === undefined) {",
