@@ -30,6 +30,10 @@ make_pack() {
   mkdir -p "$pack/node_modules/@tunesmith" "$pack/scripts" "$pack/runtime/deb"
   cp -R bench "$pack/"
   cp -R scripts/setup "$pack/scripts/"
+  # other frameworks, where bench/peers/run.mjs and bench/matmul.mjs have found them
+  for package in peers peers-run; do
+    [ ! -d ".cache/$package/node_modules" ] || { mkdir -p "$pack/.cache"; cp -RL ".cache/$package" "$pack/.cache/"; }
+  done
   echo '{"type": "module", "private": true}' > "$pack/package.json"
   for package in packages/*/; do
     [ -d "$package/dist" ] || continue
@@ -85,30 +89,32 @@ fi
 cd "$root"
 mkdir -p "$out"
 failed=
-# run NAME FILE ARGS...: one benchmark, if it was asked for
+# run NAME TITLE COMMAND...: one benchmark, if it was asked for
 run() {
   local name=$1 title=$2; shift 2
   case ,$only, in *,"$name",*) ;; *) return 0 ;; esac
   echo "== $title"
-  if "$node" "$@" 2> "$out/$title.err" | tee "$out/$title.txt"; then :; else failed="$failed $title"; tail -5 "$out/$title.err" >&2; fi
+  if "$@" 2> "$out/$title.err" | tee "$out/$title.txt"; then :; else failed="$failed $title"; tail -5 "$out/$title.err" >&2; fi
 }
 if [ -n "$quick" ]; then
-  run matmul matmul bench/matmul.mjs --sizes 256 --rounds 2
-  run peers peers bench/peers/run.mjs --rounds 1
-  run step step bench/step.mjs --shape stories260k --length 128 --steps 2 --rounds 1 --out "$out/step.jsonl" "${rival[@]}"
-  run profile profile bench/profile.mjs --shape stories260k --length 128 --folder "$out/profile" --out "$out/profile.jsonl"
-  [ ! -f bench/host.mjs ] || run host host bench/host.mjs --quick
-  run growth growth bench/growth.mjs --shape stories260k --lengths 64,128,256 --rows 1,2 --row-length 64 --steps 1 --out "$out/growth.jsonl" "${rival[@]}"
+  run matmul matmul "$node" bench/matmul.mjs --sizes 256 --rounds 2
+  [ -z "$torch" ] || run matmul matmul-torch "$torch" bench/children/matmul.py 256
+  run peers peers "$node" bench/peers/run.mjs --rounds 1
+  run step step "$node" bench/step.mjs --shape stories260k --length 128 --steps 2 --rounds 1 --out "$out/step.jsonl" "${rival[@]}"
+  run profile profile "$node" bench/profile.mjs --shape stories260k --length 128 --folder "$out/profile" --out "$out/profile.jsonl"
+  [ ! -f bench/host.mjs ] || run host host "$node" bench/host.mjs --quick
+  run growth growth "$node" bench/growth.mjs --shape stories260k --lengths 64,128,256 --rows 1,2 --row-length 64 --steps 1 --out "$out/growth.jsonl" "${rival[@]}"
 else
-  run matmul matmul bench/matmul.mjs --sizes 1024,2048,4096
-  run matmul shapes bench/matmul/shapes.mjs
-  run peers peers bench/peers/run.mjs --rounds 3
-  run step step bench/step.mjs --shape stories260k --shape stories15m --shape smollm2-135m --shape qwen2.5-0.5b --shape llama-3.2-1b \
+  run matmul matmul "$node" bench/matmul.mjs --sizes 1024,2048,4096
+  [ -z "$torch" ] || run matmul matmul-torch "$torch" bench/children/matmul.py 1024,2048,4096
+  run matmul shapes "$node" bench/matmul/shapes.mjs
+  run peers peers "$node" bench/peers/run.mjs --rounds 3
+  run step step "$node" bench/step.mjs --shape stories260k --shape stories15m --shape smollm2-135m --shape qwen2.5-0.5b --shape llama-3.2-1b \
     --rows 4 --length 1024 --weights bf16 --weights f32 --out "$out/step.jsonl" "${rival[@]}"
-  run step step-short bench/step.mjs --shape smollm2-135m --shape llama-3.2-1b --rows 1 --length 256 --out "$out/step-short.jsonl" "${rival[@]}"
-  run profile profile bench/profile.mjs --shape llama-3.2-1b --rows 4 --length 1024 --folder "$out/profile" --out "$out/profile.jsonl"
-  [ ! -f bench/host.mjs ] || run host host bench/host.mjs
-  run growth growth bench/growth.mjs --shape smollm2-135m --lengths 128,256,512,1024,2048,4096 --rows 1,2,4,8,16 --out "$out/growth.jsonl" "${rival[@]}"
+  run step step-short "$node" bench/step.mjs --shape smollm2-135m --shape llama-3.2-1b --rows 1 --length 256 --out "$out/step-short.jsonl" "${rival[@]}"
+  run profile profile "$node" bench/profile.mjs --shape llama-3.2-1b --rows 4 --length 1024 --folder "$out/profile" --out "$out/profile.jsonl"
+  [ ! -f bench/host.mjs ] || run host host "$node" bench/host.mjs
+  run growth growth "$node" bench/growth.mjs --shape smollm2-135m --lengths 128,256,512,1024,2048,4096 --rows 1,2,4,8,16 --out "$out/growth.jsonl" "${rival[@]}"
 fi
 echo "tables and JSON lines: $out"
 [ -z "$failed" ] || { echo "gpu.sh: failed:$failed" >&2; exit 1; }

@@ -73,6 +73,7 @@ if (results.some((result) => !result.agrees)) process.exitCode = 1;
  */
 function installPeers(from) {
   if (!existsSync(join(from, "package.json"))) {
+    if (existsSync(join(folder, "node_modules"))) return inFolder(); // packed by bench/gpu.sh
     console.error(`${from} has no scripts of peers (see --peers): running alone`);
     return [];
   }
@@ -91,6 +92,11 @@ function installPeers(from) {
     shell: process.platform === "win32", // npm is a batch file there
   });
   if (status !== 0) throw new Error(`npm install in ${folder} failed`);
+  return inFolder();
+}
+
+/** @returns {Runner[]} */
+function inFolder() {
   return THEIRS.map((runner) => ({ ...runner, script: join(folder, runner.script) }));
 }
 
