@@ -42,8 +42,13 @@ interface Run {
 }
 
 /** Three steps of eight examples from one fixed start, cut into micro-batches as `cut` says. */
-async function run(cut: number[], change: Partial<TrainOptions> = {}, on: Model = model): Promise<Run> {
-  const tuned = tuneLora(on, CONFIG, { seed: 5 });
+async function run(
+  cut: number[],
+  change: Partial<TrainOptions> = {},
+  on: Model = model,
+  { dropout = 0, seed = 5, loraPlusRatio = 1 } = {},
+): Promise<Run> {
+  const tuned = tuneLora(on, { ...CONFIG, dropout }, { seed, loraPlusRatio });
   // B starts at zero; give it values, so that A has a gradient from the first step
   for (const [name, shape] of loraShapes(CONFIG, [...tuned.adapter.modules.keys()], linearPaths(on.config)))
     if (name.includes("lora_B"))
@@ -122,6 +127,50 @@ describe("a step is one objective, however it is cut", () => {
     expect(one).toBeCloseTo(tasks["a"]!.loss + tasks["b"]!.loss, 4);
     expect(two).toBeCloseTo(2 * tasks["a"]!.loss + tasks["b"]!.loss, 4);
   });
+});
+
+describe("LoRA dropout", () => {
+  const dropout = { dropout: 0.3 };
+  test("masks do not depend on how a step is cut or packed, change from step to step, and vanish in evaluation", async () => {
+    const whole = await run([8], {}, model, dropout);
+    for (const cut of [
+      [2, 2, 2, 2],
+      [1, 1, 1, 1, 1, 1, 1, 1],
+      [5, 3],
+    ])
+      expectSame(await run(cut, {}, model, dropout), whole, 1e-5);
+    expectSame(await run([8], { packing: false }, model, dropout), whole, 1e-5);
+    expectSame(await run([8], { memory: { recompute: "layer" } }, model, dropout), whole, 0);
+    const plain = await run([8]);
+    expect(Math.abs(whole.steps[0]!.loss - plain.steps[0]!.loss)).toBeGreaterThan(1e-4);
+    const still = { learningRate: () => 0 };
+    const [first, , third] = (await run([8], still, model, dropout)).steps; // steps 1 and 3 hold the same examples
+    expect(Math.abs(first!.loss - third!.loss)).toBeGreaterThan(1e-4);
+    const evaluation = { examples: examples.slice(0, 5), every: 1, batchSize: 2 };
+    const losses = (evaluated: Run): number[] =>
+      evaluated.events.flatMap((event) => (event.type === "eval" ? [event.result.loss] : []));
+    expect(losses(await run([8], { ...still, evaluation }, model, dropout))).toEqual(
+      losses(await run([8], { ...still, evaluation })),
+    );
+  });
+  test("the masks of a step are those of its seed", async () => {
+    const { steps } = await run([8], {}, model, { ...dropout, seed: 6 });
+    expect(Math.abs(steps[0]!.loss - (await run([8], {}, model, dropout)).steps[0]!.loss)).toBeGreaterThan(1e-4);
+  });
+});
+
+test("LoRA+: B moves at its own rate, A as ever", async () => {
+  const [plain, plus] = [await run([8]), await run([8], {}, model, { loraPlusRatio: 4 })];
+  const start = await run([8], { learningRate: () => 0 });
+  const firstStep = { learningRate: (step: number) => (step === 0 ? 1e-3 : 0) };
+  const [one, four] = [await run([8], firstStep), await run([8], firstStep, model, { loraPlusRatio: 4 })];
+  expect(plus.steps.map(({ loss }) => loss)).not.toEqual(plain.steps.map(({ loss }) => loss));
+  for (const [name, values] of one.values) {
+    const before = start.values.get(name)!;
+    const ratio = name.includes("lora_B") ? 4 : 1;
+    const moved = values.map((value, i) => before[i]! + ratio * (value - before[i]!));
+    expect(maxError(four.values.get(name)!, moved)).toBeLessThan(1e-6);
+  }
 });
 
 test("two runs give the same bytes, and evaluation in between changes none of them", async () => {

@@ -11,6 +11,20 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "dropout counts examples anew in each micro-batch",
+    file: "packages/sft/src/dropout.ts",
+    find: "at.firstSegment + segment",
+    replace: "segment",
+    tests: ["tests/train.test.ts"],
+  },
+  {
+    name: "LoRA+ speeds A up",
+    file: "packages/sft/src/tuning.ts",
+    find: 'name.includes(".lora_B.")',
+    replace: 'name.includes(".lora_A.")',
+    tests: ["tests/train.test.ts"],
+  },
+  {
     name: "DoRA's norm forgets the cross term",
     file: "packages/tensor/src/kernels/decomposed.ts",
     find: "(2.0 * wa[k * p.n + i] + p.scale * baa[i * p.rank + k])",

@@ -14,11 +14,24 @@ export async function putAdapter(
 ): Promise<ReturnType<typeof tuneLora>> {
   const { tune, seed } = loaded.config;
   const { moments } = optimizerOf(loaded.config);
+  const loraPlusRatio = tune.loraplus_lr_ratio;
   if (tune.init_from !== null) {
     const from = await readPeft(files, tune.init_from, linearPaths(model.config));
     checkAgainstAdapter(loaded, from.config);
-    return tuneLora(model, from.config, { seed, from, moments });
+    return tuneLora(model, { ...from.config, dropout: tune.dropout }, { seed, from, moments, loraPlusRatio });
   }
-  const { r, alpha, use_rslora: useRslora, target_modules: targetModules } = tune;
-  return tuneLora(model, { r, alpha, useRslora, targetModules }, { seed, moments });
+  const config = {
+    r: tune.r,
+    alpha: tune.alpha,
+    useRslora: tune.use_rslora,
+    targetModules: tune.target_modules,
+    excludeModules: tune.exclude_modules,
+    layersToTransform: tune.layers_to_transform,
+    layersPattern: tune.layers_pattern,
+    rankPattern: tune.rank_pattern,
+    alphaPattern: tune.alpha_pattern,
+    dropout: tune.dropout,
+    useDora: tune.use_dora,
+  };
+  return tuneLora(model, config, { seed, moments, loraPlusRatio });
 }

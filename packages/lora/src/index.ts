@@ -14,6 +14,7 @@ export { initMagnitude } from "./base-norms.ts";
 export type { BaseWeight } from "./base-norms.ts";
 export { moduleRank } from "./config.ts";
 export type { LoraConfig } from "./config.ts";
+export { withDropout } from "./dropout.ts";
 export { LoraError } from "./errors.ts";
 export type { LoraErrorCode } from "./errors.ts";
 export { mergeAdapter } from "./merge.ts";

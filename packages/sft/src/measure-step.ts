@@ -44,7 +44,7 @@ export async function measureStep(
     programs.reserve();
     for (let i = 0; i <= REPEATS; i++) {
       const start = now();
-      await programs.microBatch(batch, weights);
+      await programs.microBatch(batch, weights, { step: 0, firstSegment: 0 });
       const between = now();
       await programs.update({ lr: 0, step: i + 1 });
       if (i === 0) continue;

@@ -4,6 +4,7 @@
 
 import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
+import { withDropout } from "@tunesmith/lora";
 import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/models";
 import { scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
@@ -13,6 +14,7 @@ import type { RunShape } from "./run-shape.ts";
 import { ScorePrograms } from "./score.ts";
 import { rowsFor } from "./step-memory.ts";
 import type { StepMemory } from "./step-memory.ts";
+import { declareDropout, dropoutValues } from "./dropout.ts";
 import { declareTargets, targetValues } from "./targets.ts";
 import type { Tuning } from "./tuning.ts";
 
@@ -50,14 +52,24 @@ export class RunPrograms {
   /**
    * Adds the gradients of Σ_t weights_t · CE_t to the store.
    * @param weights - `[T]` share of each target in the step's objective
+   * @param at.step - of the update, from 0
+   * @param at.firstSegment - segments in earlier micro-batches of the step: dropout counts examples over the whole step
    * @returns cross-entropy per position, `[bucket]`, 0 where there is no target
    */
-  microBatch(batch: Batch, weights: Float32Array): Promise<Float32Array> {
-    const { model } = this.#tuning;
+  microBatch(
+    batch: Batch,
+    weights: Float32Array,
+    at: { readonly step: number; readonly firstSegment: number },
+  ): Promise<Float32Array> {
+    const { model, dropout } = this.#tuning;
     const tokens = tokenBucket(batch.inputIds.length);
     const program = this.#microBatches.get(tokens)!;
     const limits = { vocab: model.config.vocabSize, positions: model.positions };
-    const pending = program.replay({ ...tokenValues(batch, tokens, limits), ...targetValues(batch, weights, tokens) });
+    const pending = program.replay({
+      ...tokenValues(batch, tokens, limits),
+      ...targetValues(batch, weights, tokens),
+      ...(dropout ? dropoutValues(batch, tokens, { ...at, seed: dropout.seed }) : {}),
+    });
     return output(pending, (values) => values["losses"] as Float32Array);
   }
 
@@ -76,13 +88,19 @@ export class RunPrograms {
   }
 }
 
-function recordMicroBatch({ model, adapter }: Tuning, tokens: number, inFlight: number, memory: StepMemory): Program {
+function recordMicroBatch(tuning: Tuning, tokens: number, inFlight: number, memory: StepMemory): Program {
+  const { model, adapter, dropout } = tuning;
   const { recompute, chunkRows } = memory;
   return record(
     model.device,
     `micro-batch of ${tokens} tokens`,
     (inputs) => {
-      const hidden = forward(model, declareTokens(inputs, tokens), { adapter, recompute });
+      const sequence = declareTokens(inputs, tokens);
+      const training =
+        adapter && dropout
+          ? withDropout(adapter, dropout.p, declareDropout(inputs, tokens, sequence.positions))
+          : adapter;
+      const hidden = forward(model, sequence, { adapter: training, recompute });
       const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, {
         ...declareTargets(inputs, tokens),
         softCap: model.config.logitSoftCap,

@@ -4,6 +4,7 @@ import { makeBatch, taskCounts, targetScale } from "@tunesmith/data";
 import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
 import type { Optimizer } from "@tunesmith/optim";
 import { autotune } from "@tunesmith/tensor";
+import { segmentCount } from "./dropout.ts";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
@@ -86,7 +87,11 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       );
       const scales = targetScale(window, objective, lossWeights); // w_t·λ_k/N_k: the only normalisation there is
       const losses: Promise<Float32Array>[] = [];
-      for (const [i, batch] of window.entries()) losses.push(programs.microBatch(batch, scales[i]!));
+      let firstSegment = 0;
+      for (const [i, batch] of window.entries()) {
+        losses.push(programs.microBatch(batch, scales[i]!, { step, firstSegment }));
+        firstSegment += segmentCount(batch);
+      }
       const lr = options.learningRate(step);
       const gradNorm = programs.update({ lr, step: step + 1 });
       const before = flight;

@@ -15,12 +15,15 @@ export interface Tuning {
   readonly store: ParameterStore;
   /** absent where the model's own weights train */
   readonly adapter: LoraAdapter | undefined;
+  /** of the input of each A while training; undefined: none */
+  readonly dropout?: { readonly p: number; readonly seed: number } | undefined;
 }
 
 /**
  * Puts a LoRA adapter on a frozen model.
  *
- * @param options.seed - start of A (B is zero)
+ * @param options.seed - start of A (B is zero), and of dropout masks
+ * @param options.loraPlusRatio - the rate of B over the rate of A (LoRA+); default 1
  * @param options.moments - what the optimizer keeps; default: AdamW's
  * @param options.from - an adapter to continue; its config then counts and `config` must be its config
  * @throws LoraError `TARGET_UNMATCHED`
@@ -28,12 +31,17 @@ export interface Tuning {
 export function tuneLora(
   model: Model,
   config: LoraConfig,
-  options: { seed: number; from?: PeftAdapter; moments?: readonly Moment[] },
+  options: { seed: number; from?: PeftAdapter; moments?: readonly Moment[]; loraPlusRatio?: number },
 ): Tuning & { readonly adapter: LoraAdapter } {
   const sizes = linearPaths(model.config);
   const targets = resolveTargets(config, sizes.keys());
   const shapes = loraShapes(config, targets, sizes);
-  const specs = [...shapes].map(([name, shape]) => ({ name, shape, decay: true }));
+  const specs = [...shapes].map(([name, shape]) => ({
+    name,
+    shape,
+    decay: true,
+    rate: name.includes(".lora_B.") ? (options.loraPlusRatio ?? 1) : 1,
+  }));
   const store = new ParameterStore(model.device, specs, "adapter", options.moments);
   const fanInFanOut = targets.some((path) => sizes.get(path)!.layout === "in_out");
   const adapter = assembleLora(
@@ -45,7 +53,9 @@ export function tuneLora(
     },
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
   );
-  if (model.device.virtual) return { model, store, adapter };
+  const dropout = config.dropout ? { p: config.dropout, seed: options.seed } : undefined;
+  const tuning = { model, store, adapter, dropout };
+  if (model.device.virtual) return tuning;
   const magnitudes = new Map([...adapter.modules].map(([path, at]) => [peftNames(path).magnitude, at.magnitude]));
   for (const [name, shape] of shapes) {
     const magnitude = magnitudes.get(name);
@@ -53,7 +63,7 @@ export function tuneLora(
     if (given === undefined && magnitude) initMagnitude(magnitude);
     else store.write(name, "values", given ?? initialLora(name, shape, options.seed));
   }
-  return { model, store, adapter };
+  return tuning;
 }
 
 /**

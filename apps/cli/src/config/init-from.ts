@@ -3,7 +3,7 @@ import type { LoadedConfig } from "./load.ts";
 import { configError } from "./problem.ts";
 
 /**
- * With `init_from`, rank, alpha, targets and rsLoRA are the adapter's; a config may repeat them, not change them.
+ * With `init_from`, what the adapter is comes from it: ranks, scales, targets, DoRA; a config may repeat them, not change them.
  * @throws CliError `CONFIG_CONFLICT` at the first written key that differs
  */
 export function checkAgainstAdapter({ config, source, written }: LoadedConfig, adapter: LoraConfig): void {
@@ -13,6 +13,12 @@ export function checkAgainstAdapter({ config, source, written }: LoadedConfig, a
     ["alpha", tune.alpha, adapter.alpha],
     ["use_rslora", tune.use_rslora, adapter.useRslora],
     ["target_modules", tune.target_modules, adapter.targetModules],
+    ["exclude_modules", tune.exclude_modules, adapter.excludeModules],
+    ["layers_to_transform", tune.layers_to_transform, adapter.layersToTransform],
+    ["layers_pattern", tune.layers_pattern, adapter.layersPattern],
+    ["rank_pattern", tune.rank_pattern, adapter.rankPattern],
+    ["alpha_pattern", tune.alpha_pattern, adapter.alphaPattern],
+    ["use_dora", tune.use_dora, adapter.useDora ?? false],
   ];
   for (const [key, here, there] of pairs) {
     if (!written(["tune", key]) || shown(here) === shown(there)) continue;

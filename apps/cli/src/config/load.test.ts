@@ -250,6 +250,8 @@ describe("keys against each other", () => {
     ["sampling by a temperature that is missing", `${MINIMAL}  sampling: temperature\n`, "data.sampling", 6],
     ["a threshold for nothing", `${MINIMAL}  near_threshold: 0.9\n`, "data.near_threshold", 6],
     ["packed rows by length", `${MINIMAL}  group_by_length: true\n`, "data.group_by_length", 6],
+    ["DoRA with dropout", `${MINIMAL}tune:\n  use_dora: true\n  dropout: 0.1\n`, "tune.dropout", 8],
+    ["a name of layers without layers", `${MINIMAL}tune:\n  layers_pattern: [h]\n`, "tune.layers_pattern", 7],
     ["eps of AdamW for Lion", `${MINIMAL}train:\n  optimizer: lion\n  eps: 1\n`, "train.eps", 8],
     ["momentum for AdamW", `${MINIMAL}train:\n  momentum: 0.5\n`, "train.momentum", 7],
     [
@@ -280,7 +282,6 @@ describe("what this version does not have", () => {
     ["tune: {method: full}", "tune.method", "lora | qlora"],
     ["train: {schedule: wsd}", "train.schedule", "constant | linear | cosine"],
     ["checkpoint: {every: 100}", "checkpoint", undefined],
-    ["tune: {dropout: 0.1}", "tune.dropout", "0"],
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
     ["  logging: {every: 1}", "data.logging", undefined],

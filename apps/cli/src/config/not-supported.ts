@@ -7,7 +7,6 @@ import type { KeyPath } from "./source.ts";
 /** Keys and the values of them that work; any other value the schema allows is refused. */
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.method": ["lora", "qlora"],
-  "tune.dropout": [0],
   "train.schedule": ["constant", "linear", "cosine"],
 };
 

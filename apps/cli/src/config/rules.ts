@@ -155,6 +155,14 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
       yield conflict(["train", key], `has no effect with the optimizer ${train.optimizer}`, "remove it");
   if (train.optimizer === "sgd" && train.nesterov && train.momentum === 0)
     yield conflict(["train", "nesterov"], "needs momentum", "set train.momentum, for example to 0.9");
+  if (tune.use_dora && tune.dropout > 0)
+    yield conflict(
+      ["tune", "dropout"],
+      "and use_dora are not implemented together",
+      "set dropout to 0, or use_dora to false",
+    );
+  if (tune.layers_pattern && !tune.layers_to_transform)
+    yield conflict(["tune", "layers_pattern"], "has no effect without layers_to_transform", "remove it");
   if (written(["tune", "quant"]) && tune.method !== "qlora")
     yield conflict(["tune", "quant"], `has no effect with method ${tune.method}`, "remove it, or use method: qlora");
   if (tune.unfreeze.length > 0 && tune.method !== "freeze")

@@ -113,11 +113,28 @@ const tuneSchema = z.strictObject({
   method: z.enum(["lora", "qlora", "full", "freeze"]).default("lora"),
   r: positiveInt.default(16),
   alpha: share.default(32),
-  dropout: z.number().min(0).lt(1).default(0),
+  dropout: z.number().min(0).lt(1).default(0).describe("of the input of each A, while training"),
   target_modules: z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
     .default("all-linear")
     .describe("all-linear, or names matched exactly or as a suffix at a dot, or one full regular expression"),
+  exclude_modules: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .optional()
+    .describe("left out of target_modules; matched as they are"),
+  layers_to_transform: z.array(z.int().min(0)).min(1).optional().describe("only these layers, from 0"),
+  layers_pattern: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe("what the list of layers is called, such as [h]"),
+  rank_pattern: z
+    .record(z.string(), positiveInt)
+    .optional()
+    .describe("other ranks: the first key that matches the end of a module's path, as a regular expression"),
+  alpha_pattern: z.record(z.string(), share).optional().describe("other alphas, matched likewise"),
+  loraplus_lr_ratio: z.number().min(1).default(1).describe("LoRA+: the rate of B is this often the rate of A"),
+  use_dora: z.boolean().default(false).describe("weight-decomposed: a trained magnitude per output"),
   use_rslora: z.boolean().default(false),
   init_from: z.string().min(1).nullable().default(null).describe("a PEFT folder to continue from"),
   quant: z
