@@ -26,7 +26,7 @@ export { matchTargets, resolveTargets } from "./targets.ts";
 export type { TargetModules } from "./targets.ts";
 export { fourBitCodec } from "./four-bit/codec.ts";
 export type { FourBitCodec, RowSource } from "./four-bit/codec.ts";
-export { bitsandbytesConfig } from "./four-bit/bitsandbytes-config.ts";
+export { bitsandbytesConfig, withQuantizationConfig } from "./four-bit/bitsandbytes-config.ts";
 export { bitsandbytesNames, findBitsandbytes } from "./four-bit/bitsandbytes.ts";
 export type { BitsandbytesMatrix } from "./four-bit/bitsandbytes.ts";
 export { dequantizeFourBit, quantizeFourBit } from "./four-bit/quantize.ts";

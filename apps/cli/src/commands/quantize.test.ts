@@ -28,6 +28,8 @@ describe("quantize", () => {
     };
     const ours = JSON.parse(readFileSync(join(cwd, "four", "config.json"), "utf8")) as typeof theirs;
     expect(ours.quantization_config).toEqual(theirs.quantization_config);
+    // transformers refuses a threshold of 6
+    expect(readFileSync(join(cwd, "four", "config.json"), "utf8")).toMatch(/"llm_int8_threshold": 6\.0,/);
     const files = nodeFiles();
     const written = await openSafetensors(files, join(cwd, "four", "model.safetensors"));
     const golden = await openSafetensors(files, goldenPath("models", "llama-nf4-bnb", "model.safetensors"));

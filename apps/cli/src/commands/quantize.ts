@@ -3,7 +3,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Files } from "@tunesmith/core";
-import { bitsandbytesConfig, type FourBitOptions, writeBitsandbytes } from "@tunesmith/lora";
+import { bitsandbytesConfig, type FourBitOptions, withQuantizationConfig, writeBitsandbytes } from "@tunesmith/lora";
 import { checkModel, linearPaths } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
 import { openModel } from "@tunesmith/safetensors";
@@ -48,11 +48,10 @@ export async function run(_: readonly string[], options: Options<Flags>, context
     await copyOthers(files, model, out);
     const first = [...projections][0]!;
     const computeDtype = COMPUTE[tensors.tensors.get(first)!.dtype as keyof typeof COMPUTE];
-    const json = JSON.parse(await readTextFile(join(model, "config.json"))) as object;
     const quantization = bitsandbytesConfig(settings, { computeDtype, skipModules: null });
     // the config last: a folder without it is no model
     await files.writeAtomic(join(out, "config.json"), [
-      new TextEncoder().encode(`${JSON.stringify({ ...json, quantization_config: quantization }, null, 2)}\n`),
+      new TextEncoder().encode(withQuantizationConfig(await readTextFile(join(model, "config.json")), quantization)),
     ]);
     const bits = (8 * bytes) / elements;
     const document = {

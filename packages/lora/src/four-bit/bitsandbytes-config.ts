@@ -56,6 +56,17 @@ export function bitsandbytesConfig(
   };
 }
 
+/**
+ * The text of a config.json with a quantization_config, in place of none. All else stays as it is written: transformers tells
+ * 6.0 from 6.
+ */
+export function withQuantizationConfig(text: string, quantization: Record<string, unknown>): string {
+  const inner = JSON.stringify(quantization, null, 2)
+    .replace(/("llm_int8_threshold": \d+)(?=[,\n])/, "$1.0")
+    .replaceAll("\n", "\n  ");
+  return text.replace(/,?\s*\}\s*$/, `,\n  "quantization_config": ${inner}\n}\n`);
+}
+
 function flag(json: JsonObject, key: string, path: string): boolean {
   const value = json.get(key) ?? false;
   return typeof value === "boolean" ? value : invalid(path, key, value, "true or false");

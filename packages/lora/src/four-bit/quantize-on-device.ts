@@ -22,6 +22,8 @@ import type { FourBitOptions } from "./quantize.ts";
 const PIECE_BYTES = 2 ** 24;
 /** Below this a GPU may flush x or 1 / maximum to zero: such pieces go through the host. */
 const SMALLEST_ON_DEVICE = 2 ** -64;
+/** Elements from which even a software device is faster than the host: it compiles kernels for half a second. */
+const WORTH_TWO_PIPELINES = 2 ** 20;
 const DTYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 
 /**
@@ -64,7 +66,8 @@ interface Piece {
 async function encodePiece(device: Device, piece: Piece, options: FourBitOptions): Promise<Float32Array> {
   const { name, format, data, elements } = piece;
   const { blockSize } = options;
-  if (data.length % blockSize === 0 && !device.facts.software) {
+  const worthIt = !device.facts.software || data.length >= WORTH_TWO_PIPELINES;
+  if (data.length % blockSize === 0 && worthIt) {
     const maxima = await encodeOnDevice(device, piece, options);
     if (maxima) return maxima;
   }
