@@ -102,17 +102,19 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   keptAlive.push(gpu, adapter, device);
   const software = adapter.info.isFallbackAdapter || adapter.info.architecture === "software";
   const submitLimit = options.submitLimit ?? (software ? undefined : screenLimit());
-  return new Device(device, adapter.info, {
+  // software devices keep to the shipped table; what tests and debugging measure is not worth keeping
+  const measures = !software && options.validate !== true && options.debug !== true;
+  const kernelCache = measures ? fileKernelCache(nodeFiles(), cacheFolder(nodeFiles()), adapter.info) : undefined;
+  const opened = new Device(device, adapter.info, {
     languageFeatures: gpu.wgslLanguageFeatures,
     settle: settled,
     ...(submitLimit ? { submitLimit } : {}),
-    // what tests and debugging measure is not worth keeping
-    ...(options.validate || options.debug
-      ? {}
-      : { kernelCache: fileKernelCache(nodeFiles(), cacheFolder(nodeFiles()), adapter.info) }),
+    ...(kernelCache ? { kernelCache } : {}),
     ...(options.compute ? { compute: options.compute } : {}),
     ...(options.poison ? { poison: true } : {}),
     ...(options.debug ? { checkFinite: true } : {}),
     ...(options.facts ? { facts: options.facts } : {}),
   });
+  if (kernelCache) opened.kernelChoices.import(await kernelCache.load());
+  return opened;
 }

@@ -39,7 +39,7 @@ export interface DeviceOptions {
    * f32. Values beyond ±65504 become infinite, and gradients need a loss scale.
    */
   readonly compute?: "f32" | "mixed";
-  /** where `autotune` finds and leaves what it measured */
+  /** where `autotune` leaves what it measured; whoever opens the device imports what is there */
   readonly kernelCache?: KernelCache;
   /** fills new eager tensors with NaN, so that an op that leaves elements unwritten is seen */
   readonly poison?: boolean;

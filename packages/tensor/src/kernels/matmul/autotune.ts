@@ -19,14 +19,11 @@ export interface AutotuneOptions {
   readonly force?: boolean;
 }
 
-/** The decision about one class of products. */
+/** What was measured for one class of products. */
 export interface Tuned {
   readonly key: string;
   readonly chosen: string;
-  /**
-   * best time of one product by variant, NaN where the results differed from those of the seeded variant; empty where
-   * the decision came out of the cache
-   */
+  /** best time of one product by variant, NaN where the results differed from those of the seeded variant */
   readonly milliseconds: Readonly<Record<string, number>>;
 }
 
@@ -40,9 +37,9 @@ const SAME = { f32: 1e-4, mixed: 1e-2 };
 const COMPARED = 2 ** 20;
 
 /**
- * Decides every class that `device.kernelChoices` holds unmeasured: from the device's cache, or by measuring, which takes
- * some 50 ms per class beside the compilers. Record or run the work once before, so that its classes are known, and if
- * anything was decided record it again: programs keep what they were recorded with.
+ * Measures every class that `device.kernelChoices` holds unmeasured, some 50 ms each beside the compilers, and leaves the
+ * winners in the device's cache. Record or run the work once before, so that its classes are known, and if anything was
+ * measured record it again: programs keep what they were recorded with.
  *
  * @returns one entry per class; none on a software device unless forced
  * @throws TensorError `RECORDING` inside `record`
@@ -52,17 +49,10 @@ export async function autotune(device: Device, options: AutotuneOptions): Promis
   const { kernelChoices } = device;
   const { kernelCache } = device.options;
   if ((device.facts.software && options.force !== true) || kernelChoices.unmeasured.size === 0) return [];
-  const cached = (await kernelCache?.load()) ?? {};
   const tuned: Tuned[] = [];
-  for (const [key, product] of kernelChoices.unmeasured) {
-    const chosen = cached[key];
-    if (chosen !== undefined && kernelChoices.import({ [key]: chosen }).length === 0)
-      tuned.push({ key, chosen, milliseconds: {} });
-    else tuned.push(await measure(device, key, product, options.now));
-  }
+  for (const [key, product] of kernelChoices.unmeasured) tuned.push(await measure(device, key, product, options.now));
   device.trim(); // operands of measurements are no part of any memory plan
-  const fresh = tuned.filter(({ milliseconds }) => Object.keys(milliseconds).length > 0);
-  if (fresh.length > 0) await kernelCache?.save(Object.fromEntries(fresh.map(({ key, chosen }) => [key, chosen])));
+  await kernelCache?.save(Object.fromEntries(tuned.map(({ key, chosen }) => [key, chosen])));
   return tuned;
 }
 

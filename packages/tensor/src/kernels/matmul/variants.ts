@@ -93,16 +93,20 @@ export function chooseVariant(device: Device, product: ProductClass): Variant {
   const small = isSmall(product);
   const seeded = (): string => seededName(facts, product, compute);
   const name = small ? seeded() : device.kernelChoices.decide(classKey(product, compute), product, seeded);
-  const { kernel, tile, across } = CANDIDATES[name]!;
+  const { kernel, across } = CANDIDATES[name]!;
   const component = kernel === matmulMatrix ? componentOf(compute) : undefined;
-  const shape = component && matrixShape(facts, component)!;
-  const rows = shape ? matrixTileRows(shape, tile) : tile;
-  const cols = shape
-    ? matrixTileCols(shape, across)
-    : kernel === matmulShuffle
-      ? shuffleTileCols(facts, across)
-      : tileCols(tile);
-  return { kernel, tile: rows, across, component, ...slicesOf(facts, product, rows, cols) };
+  const tile = tileOf(facts, name, compute).rows;
+  // cut as for the seeded variant: memory for partial results, and so the memory plan, is that of the shipped table
+  return { kernel, tile, across, component, ...slicesOf(facts, product, tileOf(facts, seeded(), compute)) };
+}
+
+/** Rows and columns of out per workgroup. */
+function tileOf(facts: DeviceFacts, name: string, compute: Compute): { rows: number; cols: number } {
+  const { kernel, tile, across } = CANDIDATES[name]!;
+  if (kernel === matmulShuffle) return { rows: tile, cols: shuffleTileCols(facts, across) };
+  if (kernel === matmulTile) return { rows: tile, cols: tileCols(tile) };
+  const shape = matrixShape(facts, componentOf(compute))!;
+  return { rows: matrixTileRows(shape, tile), cols: matrixTileCols(shape, across) };
 }
 
 /** The variants worth measuring for a product, the seeded one first. */
@@ -162,11 +166,10 @@ function slowShuffles(facts: DeviceFacts): boolean {
 function slicesOf(
   facts: DeviceFacts,
   product: ProductClass,
-  tileRows: number,
-  tileCols: number,
+  tile: { rows: number; cols: number },
 ): { slices: number; chunk: number } {
   const { rows, cols, depth } = product;
-  const tiles = Math.ceil(rows / tileRows) * Math.ceil(cols / tileCols);
+  const tiles = Math.ceil(rows / tile.rows) * Math.ceil(cols / tile.cols);
   const wanted = rows * cols * depth < WORTH_SLICING ? 1 : Math.ceil((facts.software ? 8 : 128) / tiles);
   const most = Math.min(Math.floor(depth / SHORTEST_SLICE), Math.floor(facts.maxBindingBytes / (4 * rows * cols)), 64);
   const slices = Math.max(1, Math.min(wanted, most));
