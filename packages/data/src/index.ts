@@ -6,7 +6,7 @@
  */
 export { type Batch, type BatchOptions, makeBatch } from "./batch/batch.ts";
 export { type Objective, OBJECTIVES, targetScale, type TaskCounts, taskCounts } from "./batch/target-scale.ts";
-export { BUILT_IN_TEMPLATES, type BuiltInTemplate } from "./chat-template/built-in.ts";
+export { BUILT_IN_TEMPLATES, builtInTokens, type BuiltInTemplate } from "./chat-template/built-in.ts";
 export { type ChatTemplates, loadChatTemplates, templateFor } from "./chat-template/load.ts";
 export {
   assistantSpans,
@@ -87,6 +87,7 @@ export { countTargets, type Example, IGNORED, shiftLabels } from "./tokenize/exa
 export { labelWeights, type WeightedSpan } from "./tokenize/label-weights.ts";
 export { type Overlong, OVERLONG, type Piece, type TokenizedRow } from "./tokenize/fit.ts";
 export { TRAIN_ON, type TokenizeOptions, tokenizeRow, type TrainOn } from "./tokenize/tokenize-row.ts";
+export { addSpecialTokens, type AddedTokens, type TokenizerTexts } from "./tokenizer/add-tokens.ts";
 export { readTokenizerFolder, type TokenizerFolder } from "./tokenizer/model-folder.ts";
 export { codePointStarts, spansInCodePoints } from "./tokenizer/offsets.ts";
 export type { Encoding, SpecialTokens, Tokenizer } from "./tokenizer/tokenizer.ts";

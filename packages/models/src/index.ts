@@ -21,6 +21,7 @@ export { assembleModel } from "./build.ts";
 export type { LoadOptions, PlacedRows } from "./build.ts";
 export { checkModel, readModelConfig } from "./checkpoint.ts";
 export { drawModel } from "./draw.ts";
+export { type Growth, writeGrownModel } from "./grow.ts";
 export { loadModel } from "./load.ts";
 export { planModel, readModelFormats } from "./plan-model.ts";
 export { linearPaths, parameterShapes } from "./parameters.ts";

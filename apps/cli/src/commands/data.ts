@@ -6,6 +6,7 @@ import { configError } from "../config/problem.ts";
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
+import { withAddedTokens } from "../grown-base.ts";
 import { prepareRunData } from "../run-data.ts";
 
 export async function run(
@@ -20,7 +21,8 @@ export async function run(
       fix: "write `tunesmith data prepare CONFIG.yaml`",
     });
   const part = partOf(options.shard);
-  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const written = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const loaded = await withAddedTokens(written, nodeFiles(), context);
   const { cache } = loaded.config.data;
   if (cache === null)
     throw configError(

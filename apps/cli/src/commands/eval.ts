@@ -13,6 +13,7 @@ import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
+import { withAddedTokens } from "../grown-base.ts";
 import { templateSpec } from "../template-spec.ts";
 import { readTextFile } from "../read-file.ts";
 import { loadRows, readModelFacts, trainOnFlag } from "../rows.ts";
@@ -56,7 +57,8 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
       expected: "a config, or flags",
       fix: "change keys of the config with --set",
     });
-  const loaded = await loadConfig(path, { cwd: context.cwd, sets: options.set });
+  const written = await loadConfig(path, { cwd: context.cwd, sets: options.set });
+  const loaded = await withAddedTokens(written, files, context);
   const { config, source } = loaded;
   if (config.data.eval === undefined && config.data.eval_split === undefined)
     throw configError(

@@ -7,6 +7,7 @@ import { nodeFiles } from "@tunesmith/node";
 import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
+import { withAddedTokens } from "../grown-base.ts";
 import { warnings } from "../curation.ts";
 import { inspectHtml } from "../inspect-html.ts";
 import { loadRunData, maskReport } from "../run-data.ts";
@@ -36,7 +37,8 @@ export async function run(
   context: Context,
 ): Promise<Outcome> {
   const files = nodeFiles();
-  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const written = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
+  const loaded = await withAddedTokens(written, files, context);
   const data = await loadRunData(loaded, { files, now: new Date() });
   const samples: Sample[] = [];
   for (const example of data.train.slice(0, options.rows ?? DEFAULT_ROWS))

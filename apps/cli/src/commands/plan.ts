@@ -6,6 +6,7 @@ import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import type { Options } from "../flags.ts";
+import { withAddedTokens } from "../grown-base.ts";
 import { loadRunData } from "../run-data.ts";
 import { planText, planTheRun } from "../run-plan.ts";
 import { measureRun } from "../step-time.ts";
@@ -18,7 +19,8 @@ export async function run(
   context: Context,
 ): Promise<Outcome> {
   const files = nodeFiles();
-  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
+  const written = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
+  const loaded = await withAddedTokens(written, files, context);
   await requireFolder(files, loaded.config.model, "config.json", "model folder");
   const data = await loadRunData(loaded, { files, now: new Date() });
   const device = await openGpu(context);

@@ -1,6 +1,8 @@
+import { nodeFiles } from "@tunesmith/node";
 import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
+import { withAddedTokens } from "../grown-base.ts";
 import { trainRun } from "../train-run.ts";
 
 export async function run(
@@ -8,7 +10,8 @@ export async function run(
   options: Options<"set" | "memory-budget" | "overwrite" | "profile">,
   context: Context,
 ): Promise<Outcome> {
-  const loaded = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
+  const written = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
+  const loaded = await withAddedTokens(written, nodeFiles(), context);
   const document = await trainRun(loaded, { overwrite: options.overwrite, profile: options.profile, context });
   const { steps, seconds, loss, adapter } = document;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;

@@ -7,6 +7,7 @@ import type { KeyPath } from "./source.ts";
 /** Keys and the values of them that work; any other value the schema allows is refused. */
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.method": ["lora", "qlora"],
+  "tune.train_new_tokens": [false],
   "train.schedule": ["constant", "linear", "cosine"],
 };
 

@@ -86,6 +86,10 @@ const dataSchema = z.strictObject({
   test: z.array(dataEntrySchema).min(1).optional(),
   test_split: z.number().gt(0).lt(1).optional(),
   chat_template: z.string().min(1).default("auto").describe("auto: the tokenizer's own | built-in name | path"),
+  add_special_tokens: z
+    .union([z.boolean(), z.array(z.string().min(1))])
+    .default(false)
+    .describe("tokens that the model gets if it lacks them; true: those of the built-in chat template"),
   train_on: trainOn.default("assistant"),
   max_length: maxLength.default("auto").describe("auto: min(1024, the model's positions)"),
   overlong: overlong.default("error"),
@@ -154,6 +158,10 @@ const tuneSchema = z.strictObject({
     })
     .prefault({})
     .describe("method qlora: how the base is stored"),
+  train_new_tokens: z
+    .boolean()
+    .default(false)
+    .describe("train the rows of new tokens, and no others of embedding and head"),
   unfreeze: z.array(z.string().min(1)).default([]).describe("method freeze: what trains"),
 });
 

@@ -86,6 +86,29 @@ const SOURCES: { readonly [T in BuiltInTemplate]: string } = {
 /** Names of the built-in templates. */
 export const BUILT_IN_TEMPLATES = Object.keys(SOURCES) as readonly BuiltInTemplate[];
 
+/** Special tokens that a built-in template writes, and the one that ends a turn. */
+const TOKENS: { readonly [T in BuiltInTemplate]: { readonly tokens: readonly string[]; readonly endOfTurn?: string } } =
+  {
+    chatml: { tokens: ["<|im_start|>", "<|im_end|>"], endOfTurn: "<|im_end|>" },
+    llama3: { tokens: ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"], endOfTurn: "<|eot_id|>" },
+    llama2: { tokens: [] }, // its brackets are plain text
+    mistral: { tokens: ["[INST]", "[/INST]"] },
+    gemma: { tokens: ["<start_of_turn>", "<end_of_turn>"], endOfTurn: "<end_of_turn>" },
+    phi3: { tokens: ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"], endOfTurn: "<|end|>" },
+    zephyr: { tokens: ["<|system|>", "<|user|>", "<|assistant|>"] },
+    tagged: { tokens: ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"], endOfTurn: "<|end|>" },
+    alpaca: { tokens: [] },
+  };
+
+/** The special tokens of a built-in template; undefined for any other name. */
+export function builtInTokens(
+  name: string,
+): { readonly tokens: readonly string[]; readonly endOfTurn: string | undefined } | undefined {
+  if (!Object.hasOwn(TOKENS, name)) return undefined;
+  const { tokens, endOfTurn } = TOKENS[name as BuiltInTemplate];
+  return { tokens, endOfTurn };
+}
+
 /** A built-in template, or undefined for any other name. */
 export function builtInTemplate(name: string): ChatTemplate | undefined {
   return Object.hasOwn(SOURCES, name) ? compileTemplate(SOURCES[name as BuiltInTemplate], name) : undefined;
