@@ -2,16 +2,7 @@
 // value to be one that JSON can hold, and whatever the library throws on a damaged file becomes a typed error.
 
 import { type FileSource, InputError, isTunesmithError, type JsonObject, type JsonValue } from "@tunesmith/core";
-import {
-  type AsyncBuffer,
-  type Compressors,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-  type SchemaTree,
-} from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import type { AsyncBuffer, Compressors, FileMetaData, parquetReadObjects, SchemaTree } from "hyparquet";
 import { DataError } from "../errors.ts";
 import { placeDetails, placeText, type RowAt } from "./place.ts";
 import { rawRow, type RawRow } from "./raw-row.ts";
@@ -38,13 +29,18 @@ const PARSERS = { stringFromBytes: textOf, jsonFromBytes: textOf } as unknown as
   Parameters<typeof parquetReadObjects>[0]["parsers"]
 >;
 
-/** The LZ4 of hyparquet-compressors 1.1.2 fails on an empty block, which Arrow writes for a page without values. */
-const COMPRESSORS = Object.fromEntries(
-  Object.entries(compressors).map(([codec, decompress]) => [
+/**
+ * The library and its codecs, loaded when the first Parquet file is read: importing the codecs compiles WebAssembly.
+ * Their LZ4 (1.1.2) fails on an empty block, which Arrow writes for a page without values.
+ */
+async function loadLibrary() {
+  const [library, { compressors }] = await Promise.all([import("hyparquet"), import("hyparquet-compressors")]);
+  const codecs = Object.entries(compressors).map(([codec, decompress]) => [
     codec,
     (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array() : decompress(input, length)),
-  ]),
-) as Compressors;
+  ]);
+  return { ...library, compressors: Object.fromEntries(codecs) as Compressors };
+}
 
 /** The rows of a Parquet file. A null is an absent value: writers fill every row with the columns of all rows. */
 export async function* readParquet(source: FileSource): AsyncGenerator<RawRow, void, undefined> {
@@ -66,6 +62,7 @@ export async function* readParquet(source: FileSource): AsyncGenerator<RawRow, v
     }
   };
   if (source.size < 12) throw invalid(path, `${source.size} bytes are too few for a Parquet file`);
+  const { parquetMetadataAsync, parquetReadObjects, parquetSchema, compressors } = await loadLibrary();
   const metadata = await sound("its footer is damaged or cut off", () => parquetMetadataAsync(file));
   const schema = await sound("its schema is damaged", async () => parquetSchema(metadata));
   checkGroups(path, metadata, source.size);
@@ -79,7 +76,7 @@ export async function* readParquet(source: FileSource): AsyncGenerator<RawRow, v
         metadata,
         rowStart: row,
         rowEnd: row + count,
-        compressors: COMPRESSORS,
+        compressors,
         parsers: PARSERS,
       }),
     );
