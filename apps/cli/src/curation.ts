@@ -1,7 +1,7 @@
 // What stands between the rows that were read and those that train: duplicates, what is held back, and what leaks.
 
-import { checkContamination, curate, splitExamples } from "@tunesmith/data";
-import type { ContaminationReport, Curated, Dataset, Example, Repeats } from "@tunesmith/data";
+import { checkContamination, curate, skippedRows, splitExamples } from "@tunesmith/data";
+import type { ContaminationReport, Curated, Dataset, EntryReport, Example, Repeats } from "@tunesmith/data";
 import type { ResolvedConfig } from "./config/load.ts";
 
 /** The parts of a run's data. */
@@ -59,8 +59,17 @@ const VERY_FEW = 10;
 const FEW = 500;
 
 /** What a person should know before training on these parts; a line each. */
-export function warnings({ train, quality }: Pick<Parts, "train" | "quality">): string[] {
+export function warnings({
+  train,
+  quality,
+  reports,
+}: Pick<Parts, "train" | "quality"> & { readonly reports: readonly EntryReport[] }): string[] {
   const out: string[] = [];
+  const empty = reports.filter((report) => report.rows + skippedRows(report) === 0);
+  if (empty.length > 0) out.push(`files without rows: ${empty.map(({ path }) => path).join(", ")}`);
+  for (const { path, skipped } of reports)
+    for (const [code, { rows: count, first }] of Object.entries(skipped))
+      out.push(`${path}: ${count} bad rows skipped (${code}), the first: ${first}`);
   const rows = new Set(train.map(({ row }) => row)).size;
   if (rows < VERY_FEW) out.push(`${rows} training rows are very few: the model will recite them`);
   else if (rows < FEW)

@@ -219,14 +219,14 @@ function trainOptions(config: ResolvedConfig, data: RunData, memory: MemoryChoic
 }
 
 function sayPlan(
-  { schedule, train: examples, evaluation, objective, maxLength, quality }: RunData,
+  { schedule, train: examples, evaluation, objective, maxLength, quality, reports }: RunData,
   { say }: Context,
 ): void {
   const { totalSteps, stepsPerEpoch } = schedule;
   say(
     `${examples.length} examples of at most ${maxLength} tokens, ${stepsPerEpoch} steps per epoch, ${totalSteps} steps, objective ${objective}`,
   );
-  for (const warning of warnings({ train: examples, quality })) say(`warning: ${warning}`);
+  for (const warning of warnings({ train: examples, quality, reports })) say(`warning: ${warning}`);
   if (totalSteps < FEW_STEPS) say(`warning: ${totalSteps} steps are few; warm-up and schedule have little room`);
   if (evaluation === undefined) say("no eval rows: nothing tells a good step from a bad one, and there is no `best`");
   else say(`${evaluation.length} rows for evaluation`);

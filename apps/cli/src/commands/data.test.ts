@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
@@ -57,6 +57,25 @@ test("parts prepare what a run reads, with the same result as without a cache", 
   const again = await runCli(["data", "prepare", "run.yaml"], { cwd });
   expect(again.stdout).toContain("is complete");
   expect(again.stdout).toContain("0 of 2 shards written now");
+});
+
+test("a run is told of files without rows and of rows that were skipped", async () => {
+  const cwd = folder();
+  writeFileSync(
+    join(cwd, "rows/b.jsonl"),
+    `${lines(100, "b")}\n{"prompt": "p"}\n${lines(100, "c")}\n{"prompt": "p", "completion": 2}\n`,
+  );
+  const result = await runCli(["inspect", "run.yaml", "--set", "data.on_bad_row=skip", "--json"], { cwd });
+  expect(result.document()).toMatchObject({
+    warnings: expect.arrayContaining([
+      `files without rows: ${join(cwd, "rows/empty.jsonl")}`,
+      expect.stringMatching(/b\.jsonl: 1 bad rows skipped \(COLUMN_MISSING\), the first: .*b\.jsonl:101: /) as string,
+      expect.stringMatching(/b\.jsonl: 1 bad rows skipped \(VALUE_INVALID\), the first: .*b\.jsonl:202: /) as string,
+    ]) as string[],
+    mask_report: { files: [{}, { rows: 200, rows_skipped: { COLUMN_MISSING: { rows: 1 } } }, { rows: 0 }, {}] },
+  });
+  const strict = await runCli(["inspect", "run.yaml", "--json"], { cwd });
+  expect(strict.document().error).toMatchObject({ code: "COLUMN_MISSING", line: 101 });
 });
 
 test.each([
