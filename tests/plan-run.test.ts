@@ -93,7 +93,7 @@ async function run(device: Device, memory: StepMemory, trained?: () => void, cod
   try {
     for await (const event of train(tuned, options(memory)))
       if (event.type === "step") steps.push(event);
-      else {
+      else if (event.type === "eval") {
         evals.push(event.result.loss);
         if (trained)
           await writePeft(nodeFiles(), mkdtempSync(join(tmpdir(), "tunesmith-plan-")), tuned.adapter, FOLDER);

@@ -11,6 +11,27 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "a resumed run begins with empty moments",
+    file: "apps/cli/src/checkpoints.ts",
+    find: "  await restoreMoments(files, path, tuning.store);",
+    replace: "",
+    tests: ["apps/cli/src/commands/resume.test.ts"],
+  },
+  {
+    name: "a resumed run evaluates its first step again",
+    file: "packages/sft/src/train.ts",
+    find: "!(starts && startEvaluated)",
+    replace: "true",
+    tests: ["apps/cli/src/commands/resume.test.ts"],
+  },
+  {
+    name: "a damaged checkpoint is taken",
+    file: "packages/sft/src/checkpoint/folder.ts",
+    find: 'found.bytes !== expected.get("bytes") || found.sha256 !== expected.get("sha256")',
+    replace: "false",
+    tests: ["apps/cli/src/commands/resume.test.ts"],
+  },
+  {
     name: "dropout counts examples anew in each micro-batch",
     file: "packages/sft/src/dropout.ts",
     find: "at.firstSegment + segment",

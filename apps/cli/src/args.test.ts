@@ -52,7 +52,6 @@ describe("a wrong command line names the mistake and the way out", () => {
     [["chekc", "x"], "COMMAND_UNKNOWN", "did you mean `tunesmith check`?"],
     [["frobnicate"], "COMMAND_UNKNOWN", "run `tunesmith --help`"],
     [["chat"], "NOT_SUPPORTED", "run `tunesmith --help`"],
-    [["train", "x", "--resume"], "NOT_SUPPORTED", "leave out --resume"],
     [["check", "x", "--jsn"], "FLAG_UNKNOWN", "did you mean --json?"],
     [["check", "x", "-j"], "FLAG_UNKNOWN", "--help"],
     [["check", "x", "--batch", "y"], "FLAG_UNKNOWN", "--help"], // a flag, but of another command

@@ -3,7 +3,7 @@
 
 import { parseArgs } from "node:util";
 import { nearest } from "@tunesmith/core";
-import { COMMANDS, isCommandName, LATER_COMMANDS, LATER_FLAGS } from "./commands.ts";
+import { COMMANDS, isCommandName, LATER_COMMANDS } from "./commands.ts";
 import type { Command, CommandName } from "./commands.ts";
 import { CliError } from "./errors.ts";
 import { camelCase, COMMON_FLAGS, FLAGS, flagSpec } from "./flags.ts";
@@ -96,11 +96,6 @@ function knownFlag(name: string, rawName: string, command: string | undefined): 
 
 function unknownFlag(rawName: string, word: string | undefined): CliError {
   const command = word !== undefined && isCommandName(word) ? word : undefined;
-  if (command !== undefined && LATER_FLAGS[command]?.includes(rawName.slice(2)))
-    return new CliError("NOT_SUPPORTED", `this version of tunesmith has no ${rawName} for \`${command}\` yet`, {
-      received: rawName,
-      fix: `leave out ${rawName}`,
-    });
   const names = command ? [...COMMANDS[command].flags, ...COMMON_FLAGS] : Object.keys(FLAGS);
   const near = nearest(rawName.replace(/^-+/, ""), names);
   return new CliError("FLAG_UNKNOWN", `unknown option ${rawName}${command ? ` for \`tunesmith ${command}\`` : ""}`, {

@@ -41,9 +41,10 @@ function command<F extends FlagName>(
 export const COMMANDS = {
   train: command({
     summary: "trains a LoRA adapter as a config says",
-    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--overwrite] [--profile]"],
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--resume | --overwrite] [--profile]"],
     positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
-    flags: ["set", "memory-budget", "overwrite", "profile"],
+    flags: ["set", "memory-budget", "resume", "overwrite", "profile"],
+    exclusive: [["resume", "overwrite"]],
     finishesOnSignal: true,
     load: () => import("./commands/train.ts"),
   }),
@@ -176,9 +177,6 @@ export type CommandName = keyof typeof COMMANDS;
 
 /** Commands of the contract that this version does not have. */
 export const LATER_COMMANDS: readonly string[] = ["chat"];
-
-/** Flags of the contract that a command of this version does not have. */
-export const LATER_FLAGS: Readonly<Partial<Record<CommandName, readonly string[]>>> = { train: ["resume"] };
 
 export function isCommandName(word: string): word is CommandName {
   return Object.hasOwn(COMMANDS, word);

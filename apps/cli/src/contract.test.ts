@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { runCli } from "../../../tests/support/cli.ts";
-import { COMMANDS, LATER_COMMANDS, LATER_FLAGS } from "./commands.ts";
+import { COMMANDS, LATER_COMMANDS } from "./commands.ts";
 import type { Command } from "./commands.ts";
-import { LATER_KEYS, RESERVED_KEYS, SUPPORTED_VALUES } from "./config/not-supported.ts";
+import { RESERVED_KEYS, SUPPORTED_VALUES } from "./config/not-supported.ts";
 import { configJsonSchema } from "./config/schema.ts";
 import { COMMON_FLAGS, FLAGS } from "./flags.ts";
 
@@ -28,7 +28,7 @@ describe("commands", () => {
   });
   test.each(Object.entries(COMMANDS as Record<string, Command>))("%s has the flags of docs/cli.md", (name, command) => {
     const common = COMMON_FLAGS as readonly string[];
-    expect([...command.flags, ...(LATER_FLAGS[name as keyof typeof LATER_FLAGS] ?? [])].toSorted()).toEqual(
+    expect([...command.flags].toSorted()).toEqual(
       [...documented.get(name)!].filter((flag) => !common.includes(flag)).toSorted(),
     );
   });
@@ -134,9 +134,6 @@ describe("config", () => {
       const used = [...schema.keys()].filter((name) => name !== "checkpoint.keep" && name.split(".").includes(key));
       expect(used).toEqual([]);
     }
-  });
-  test("keys of later versions are in the schema", () => {
-    expect(LATER_KEYS.filter((key) => ![...schema.keys()].some((name) => name.startsWith(`${key}.`)))).toEqual([]);
   });
   test("what is refused by value exists, and the default is never refused", () => {
     for (const [key, supported] of Object.entries(SUPPORTED_VALUES)) {

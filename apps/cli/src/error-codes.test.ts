@@ -256,7 +256,7 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
   // lora
   TARGET_UNMATCHED: adapter({ target_modules: ["v_proj"] }, { [A]: f32Entry([2, 4]), [B]: f32Entry([4, 2], 32) }),
   ADAPTER_CONFIG_INVALID: adapter({ r: 0 }, {}),
-  ADAPTER_UNSUPPORTED: adapter({ use_dora: true }, {}),
+  ADAPTER_UNSUPPORTED: adapter({ lora_bias: true }, {}),
   ADAPTER_TENSOR_MISSING: adapter({}, { [A]: f32Entry([2, 4]) }),
   ADAPTER_TENSOR_UNEXPECTED: adapter(
     {},
@@ -316,6 +316,12 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     files: { ...MODEL_WITH_WEIGHTS, "run.yaml": MINIMAL, "d.jsonl": '{"text":"abc"}' },
     exit: 4,
   },
+  CHECKPOINT_MISSING: {
+    argv: ["train", "run.yaml", "--resume"],
+    files: { ...MODEL, "run.yaml": MINIMAL, "d.jsonl": '{"text":"abc"}', "run/metrics.jsonl": "" },
+  },
+  CHECKPOINT_UNSOUND: cannot("CHECKPOINT_UNSOUND", "an unsound checkpoint is skipped with a message", 2),
+  CHECKPOINT_CHANGED: cannot("CHECKPOINT_CHANGED", "needs a trained run: see commands/resume.test.ts", 2),
   NO_ROWS: cannot("NO_ROWS", "a file without a target is refused when it is read", 2),
   // tensor, optim
   SHAPE_MISMATCH: cannot("SHAPE_MISMATCH", OUR_CODE, 1),

@@ -24,6 +24,7 @@ export const FLAGS = {
     type: "boolean",
     help: "time every kernel by the GPU's clock; writes profile.json and trace.json into the run folder",
   },
+  resume: { type: "boolean", help: "go on from the newest sound checkpoint of the run folder" },
   overwrite: { type: "boolean", help: "delete what the run folder holds and start anew" },
   "memory-budget": {
     type: "string",

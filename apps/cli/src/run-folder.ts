@@ -1,7 +1,7 @@
 // The folder a run leaves behind (docs/cli.md, "Run folder"): made once everything that can be checked has been checked,
 // written file by file, each whole or not at all.
 
-import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Files } from "@tunesmith/core";
 import type { ChatTemplates } from "@tunesmith/data";
@@ -22,7 +22,7 @@ export interface RunFolder {
   writeJson(name: string, value: object): Promise<void>;
   /** Writes an adapter in the PEFT layout with the tokenizer and the template it was trained with. */
   saveAdapter(name: string, adapter: LoraAdapter): Promise<void>;
-  /** Keeps the adapter of the lowest eval loss so far in place of the one before, and points best.json at it. */
+  /** Saves the adapter of the lowest eval loss so far, and points best.json at it. */
   saveBest(best: { readonly step: number; readonly eval_loss: number }, adapter: LoraAdapter): Promise<void>;
   close(): Promise<void>;
 }
@@ -31,17 +31,23 @@ export interface RunFolder {
  * Can a run write here? Changes nothing.
  * @throws CliError `OUTPUT_EXISTS`, `OUTPUT_NOT_A_RUN`
  */
-export async function checkOutput(path: string, { overwrite }: { overwrite: boolean }): Promise<void> {
+export async function checkOutput(
+  path: string,
+  { overwrite, resume }: { overwrite: boolean; resume: boolean },
+): Promise<void> {
   const names = await readdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [] as string[];
     throw error;
   });
   if (names.length === 0) return;
   const isRun = MARKS.some((mark) => names.includes(mark));
+  if (resume && isRun) return;
   if (!overwrite)
     throw new CliError("OUTPUT_EXISTS", `${path} exists and is not empty`, {
       path,
-      fix: isRun ? "choose another `output`, or give --overwrite to delete that run" : "choose another `output`",
+      fix: isRun
+        ? "choose another `output`, or give --resume to go on with that run or --overwrite to delete it"
+        : "choose another `output`",
     });
   if (!isRun)
     throw new CliError("OUTPUT_NOT_A_RUN", `${path} is no run folder, so --overwrite does not delete it`, {
@@ -52,13 +58,19 @@ export async function checkOutput(path: string, { overwrite }: { overwrite: bool
     });
 }
 
-/** Makes the folder, emptying what {@link checkOutput} allowed to be overwritten. */
+/**
+ * Makes the folder, emptying what {@link checkOutput} allowed to be overwritten.
+ * @param from.resumeAt - goes on with the folder of a run instead, whose metrics are cut back to this step
+ */
 export async function createRunFolder(
   path: string,
-  from: { files: Files; model: string; templates: ChatTemplates | undefined },
+  from: { files: Files; model: string; templates: ChatTemplates | undefined; resumeAt?: number | undefined },
 ): Promise<RunFolder> {
-  const { files, model, templates } = from;
-  for (const name of await readdir(path).catch(() => [])) await rm(join(path, name), { recursive: true, force: true });
+  const { files, model, templates, resumeAt } = from;
+  if (resumeAt === undefined)
+    for (const name of await readdir(path).catch(() => []))
+      await rm(join(path, name), { recursive: true, force: true });
+  else await cutMetrics(files, join(path, "metrics.jsonl"), resumeAt);
   await mkdir(path, { recursive: true });
   const metrics: FileHandle = await open(join(path, "metrics.jsonl"), "a");
   const writeText = (name: string, text: string): Promise<void> =>
@@ -79,7 +91,6 @@ export async function createRunFolder(
     }
     await writePeft(files, join(path, name), adapter, model);
   };
-  let bestPath: string | undefined;
   return {
     path,
     log: async (line) => {
@@ -89,17 +100,22 @@ export async function createRunFolder(
     writeJson,
     saveAdapter,
     saveBest: async (best, adapter) => {
-      const before = bestPath;
-      bestPath = `checkpoints/step-${best.step}`;
-      await saveAdapter(`${bestPath}/adapter`, adapter);
-      await writeJson("best.json", { ...best, path: bestPath });
-      if (before !== undefined) await rm(join(path, before), { recursive: true, force: true });
+      const at = `checkpoints/step-${best.step}`;
+      await saveAdapter(`${at}/adapter`, adapter);
+      await writeJson("best.json", { ...best, path: at });
     },
     close: async () => {
       await metrics.sync();
       await metrics.close();
     },
   };
+}
+
+/** Leaves the lines of steps up to `step`. What a killed process wrote last may be no line. */
+async function cutMetrics(files: Files, path: string, step: number): Promise<void> {
+  const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
+  const kept = lines.filter((line) => (JSON.parse(line) as { step: number }).step <= step);
+  await files.writeAtomic(path, [new TextEncoder().encode(kept.map((line) => `${line}\n`).join(""))]);
 }
 
 async function copy(files: Files, from: string, to: string): Promise<void> {

@@ -12,11 +12,21 @@ import {
   type MemoryChoice,
   ScorePrograms,
   train,
+  type TrainerState,
   type TrainOptions,
   type tuneLora,
 } from "@tunesmith/sft";
 import { baseCodec } from "./base-weights.ts";
 import { type LoadedConfig, resolvedConfigText, type ResolvedConfig } from "./config/load.ts";
+import {
+  Checkpoints,
+  decisionsOf,
+  findCheckpoint,
+  removeLater,
+  restore,
+  runIdentity,
+  withDecisions,
+} from "./checkpoints.ts";
 import type { Context } from "./context.ts";
 import { warnings } from "./curation.ts";
 import { openGpu } from "./device.ts";
@@ -60,41 +70,66 @@ const RATES = ["constant", "linear", "cosine"] as const;
  * @throws before the output folder is touched for anything that is wrong with config, data, model or device
  */
 export async function trainRun(
-  loaded: LoadedConfig,
+  written: LoadedConfig,
   {
     overwrite,
+    resume = false,
     context,
     profile = false,
     ...given
-  }: { overwrite: boolean; context: Context; profile?: boolean; device?: Device },
+  }: { overwrite: boolean; resume?: boolean; context: Context; profile?: boolean; device?: Device },
 ): Promise<TrainDocument> {
-  const { config } = loaded;
   const began = performance.now();
   const files = nodeFiles();
-  await requireFolder(files, config.model, "config.json", "model folder");
-  await checkOutput(config.output, { overwrite });
+  await requireFolder(files, written.config.model, "config.json", "model folder");
+  await checkOutput(written.config.output, { overwrite, resume });
+  const resumed = resume ? await findCheckpoint(files, written.config.output, context.say) : undefined;
+  const loaded = resumed ? { ...written, config: withDecisions(written.config, resumed.state) } : written;
+  const { config } = loaded;
   const data = await loadRunData(loaded, { files, now: new Date() });
   sayPlan(data, context);
 
   const device = given.device ?? (await openGpu(context));
+  if (resumed) device.kernelChoices.import(resumed.state.decided.kernel_choices);
   const codec = await baseCodec(files, loaded);
   const { choice, document: plan } = await planTheRun(loaded, data, { files, device, codec });
   context.say(`memory: ${choice.reason}`);
   const model = await loadModel(device, files, config.model, { positions: data.positions, codec });
   const tuning = await putAdapter(loaded, model, files);
   device.trim(); // what loading needed
+  const identity = await runIdentity(files, decided(config, choice), data);
+  if (resumed) {
+    await restore(files, resumed, tuning, identity);
+    await removeLater(files, config.output, resumed);
+    context.say(`resumed after step ${resumed.state.step}`);
+  }
   const profiler = profile ? await startProfile(device, context) : undefined;
-  const folder = await createRunFolder(config.output, { files, model: config.model, templates: data.templates });
+  const resumeAt = resumed?.state.step;
+  const made = { files, model: config.model, templates: data.templates, resumeAt };
+  const folder = await createRunFolder(config.output, made);
   try {
     await folder.writeText("config.resolved.yaml", resolvedConfigText(decided(config, choice)));
     await folder.writeJson("mask-report.json", maskReport(data));
     await folder.writeJson("plan.json", plan);
+    const checkpoints = new Checkpoints(folder, files, {
+      keep: config.checkpoint.keep,
+      identity,
+      decisions: () => decisionsOf(config, choice, device),
+    });
 
-    const options = trainOptions(config, data, choice, context.signal);
+    const options = {
+      ...trainOptions(config, data, choice, context.signal),
+      boundaryEvery: config.checkpoint.every,
+      ...(resumed
+        ? { startStep: resumed.state.step, startEvaluated: resumed.state.evaluation.last === resumed.state.step }
+        : {}),
+    };
     const peakFlops = profiler?.roof.matmul_flops_per_second;
     const progress = await runSteps(tuning, peakFlops === undefined ? options : { ...options, peakFlops }, {
       folder,
-      config,
+      checkpoints,
+      from: resumed?.state,
+      patience: config.eval.patience,
       context,
     });
     await folder.saveAdapter("adapter", tuning.adapter);
@@ -111,8 +146,7 @@ export async function trainRun(
       eval: progress.eval ?? null,
       test: test ?? null,
     });
-    if (progress.stopped === "signal")
-      context.say(`stopped after step ${progress.steps}; the adapter of that step is in ${folder.path}`);
+    if (progress.stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
     return {
       output: folder.path,
       adapter: files.join(folder.path, "adapter"),
@@ -129,22 +163,36 @@ export async function trainRun(
   }
 }
 
-/** The loop: every event becomes a line of metrics.jsonl; the adapter of the lowest eval loss is kept. */
+/** The loop: every event becomes a line of metrics.jsonl or a checkpoint; the adapter of the lowest eval loss is kept. */
 async function runSteps(
   tuning: LoraTuning,
   options: TrainOptions,
-  { folder, config, context }: { folder: RunFolder; config: ResolvedConfig; context: Context },
+  run: {
+    folder: RunFolder;
+    checkpoints: Checkpoints;
+    from: TrainerState | undefined;
+    patience: number | null;
+    context: Context;
+  },
 ): Promise<Progress> {
+  const { folder, checkpoints, from, patience, context } = run;
   const tell = trainProgress(context);
   const progress: { -readonly [K in keyof Progress]: Progress[K] } = {
-    steps: 0,
+    steps: from?.step ?? 0,
     loss: undefined,
     eval: undefined,
-    best: undefined,
+    best: from?.evaluation.best ?? undefined,
     stopped: undefined,
   };
-  let worse = 0; // evaluations since the best one
+  let worse = from?.evaluation.worse ?? 0; // evaluations since the best one
+  let last = from?.evaluation.last ?? null;
+  const save = (): Promise<void> =>
+    checkpoints.save(progress.steps, tuning, { best: progress.best ?? null, worse, last });
   for await (const event of train(tuning, options)) {
+    if (event.type === "boundary") {
+      await save();
+      continue;
+    }
     const { type, ...line } = event;
     if (type === "step") {
       await folder.log(line);
@@ -157,12 +205,14 @@ async function runSteps(
     await folder.log({ step, ...prefixed("eval", result) });
     tell.evaluation(event);
     progress.eval = result;
+    last = step;
     if (progress.best === undefined || result.loss < progress.best.eval_loss) {
       // an evaluation waits for all steps before it, so this is exactly the adapter that was scored
-      await folder.saveBest({ step, eval_loss: result.loss }, tuning.adapter);
       progress.best = { step, eval_loss: result.loss };
       worse = 0;
-    } else if (++worse === config.eval.patience) {
+      await folder.saveBest(progress.best, tuning.adapter);
+      await checkpoints.prune(progress);
+    } else if (++worse === patience) {
       context.say(
         `stopped: the eval loss has not fallen for ${worse} evaluations; the best was at step ${progress.best.step}`,
       );
@@ -170,7 +220,10 @@ async function runSteps(
       break;
     }
   }
-  if (context.signal.aborted) progress.stopped = "signal";
+  if (context.signal.aborted) {
+    progress.stopped = "signal";
+    if (progress.steps > (from?.step ?? 0)) await save();
+  }
   return progress;
 }
 

@@ -56,6 +56,7 @@ export {
   type TokensRow,
 } from "./formats/row.ts";
 export { permute, type PermutationKey } from "./mixture/feistel.ts";
+export { hashFile, sha256 } from "./prepared/key.ts";
 export {
   checkContamination,
   CONTAMINATION,

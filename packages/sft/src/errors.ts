@@ -4,6 +4,9 @@ import { TunesmithError } from "@tunesmith/core";
 export type SftErrorCode =
   | "NON_FINITE" // a NaN or Inf reached the gradient norm; the weights were not changed
   | "MEMORY_BUDGET" // no way to run fits the memory
+  | "CHECKPOINT_MISSING" // nothing to resume from
+  | "CHECKPOINT_UNSOUND" // not finished, or changed on disk
+  | "CHECKPOINT_CHANGED" // of a run with another config, base, tokenizer, template or data
   | "NO_ROWS"; // a split or an evaluation set is empty
 
 export class SftError extends TunesmithError<SftErrorCode> {}

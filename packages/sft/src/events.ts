@@ -52,4 +52,10 @@ export interface EvalEvent {
   readonly result: EvalResult;
 }
 
-export type TrainEvent = StepEvent | EvalEvent;
+/** All numbers up to `step` were reported, and the store holds exactly what that step left: the place to save. */
+export interface BoundaryEvent {
+  readonly type: "boundary";
+  readonly step: number;
+}
+
+export type TrainEvent = StepEvent | EvalEvent | BoundaryEvent;

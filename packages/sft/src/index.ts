@@ -3,12 +3,29 @@
  *
  * @packageDocumentation
  */
+export {
+  checkpointFolders,
+  checkpointName,
+  newestCheckpoint,
+  type SoundCheckpoint,
+  verifyCheckpoint,
+  writeManifest,
+} from "./checkpoint/folder.ts";
+export {
+  checkIdentity,
+  OPTIMIZER_FILE,
+  readState,
+  restoreMoments,
+  STATE_FILE,
+  type TrainerState,
+  writeState,
+} from "./checkpoint/state.ts";
 export { SftError } from "./errors.ts";
 export type { SftErrorCode } from "./errors.ts";
 export { evaluate } from "./evaluate.ts";
 export { ScorePrograms } from "./score.ts";
 export type { Scores } from "./score.ts";
-export type { EvalEvent, EvalResult, StepEvent, TaskLoss, TrainEvent } from "./events.ts";
+export type { BoundaryEvent, EvalEvent, EvalResult, StepEvent, TaskLoss, TrainEvent } from "./events.ts";
 export { modelFlops } from "./model-flops.ts";
 export { chooseMemory } from "./choose-memory.ts";
 export type { MemoryChoice, MemoryRequest } from "./choose-memory.ts";

@@ -33,6 +33,12 @@ export interface TrainOptions {
   readonly peakFlops?: number;
   /** milliseconds from any origin; the only clock */
   readonly now: () => number;
+  /** goes on after this many updates, whose results the store holds; default 0 */
+  readonly startStep?: number;
+  /** the evaluation that is due there was made before the stop */
+  readonly startEvaluated?: boolean;
+  /** a `boundary` event after every so many updates; default: none */
+  readonly boundaryEvery?: number;
   /** stops at the next step boundary */
   readonly signal?: AbortSignal;
 }
@@ -69,13 +75,19 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   programs.reserve();
   const clock = { last: options.now() };
   let flight: Flight | undefined;
+  let lastStep: number | undefined;
   try {
-    for (let step = 0; step < schedule.totalSteps; step++) {
+    const { startStep = 0, startEvaluated = false, boundaryEvery } = options;
+    for (let step = startStep; step < schedule.totalSteps; step++) {
       if (signal?.aborted) break;
-      if (evaluation && step % evaluation.every === 0) {
+      const starts = step === startStep;
+      const evaluates = evaluation && step % evaluation.every === 0 && !(starts && startEvaluated);
+      const pauses = boundaryEvery !== undefined && !starts && step % boundaryEvery === 0;
+      if (evaluates || pauses) {
         if (flight) yield await landed(flight, tuning, options, clock);
         flight = undefined;
-        yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
+        if (evaluates) yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
+        if (pauses) yield { type: "boundary", step };
         clock.last = options.now();
       }
       // every micro-batch of this optimizer step, a pure function of (seed, step)
@@ -100,11 +112,13 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     }
     if (flight) {
       const last = flight;
+      lastStep = last.step;
       flight = undefined;
       yield await landed(last, tuning, options, clock);
-      if (evaluation && !signal?.aborted)
-        yield { type: "eval", step: last.step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
     }
+    const ended = lastStep ?? startStep;
+    if (evaluation && !signal?.aborted && !(lastStep === undefined && startEvaluated))
+      yield { type: "eval", step: ended, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen
     if (flight) await Promise.allSettled([...flight.losses, flight.gradNorm]);

@@ -7,12 +7,17 @@ import { trainRun } from "../train-run.ts";
 
 export async function run(
   [path]: readonly string[],
-  options: Options<"set" | "memory-budget" | "overwrite" | "profile">,
+  options: Options<"set" | "memory-budget" | "resume" | "overwrite" | "profile">,
   context: Context,
 ): Promise<Outcome> {
   const written = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
   const loaded = await withAddedTokens(written, nodeFiles(), context);
-  const document = await trainRun(loaded, { overwrite: options.overwrite, profile: options.profile, context });
+  const document = await trainRun(loaded, {
+    overwrite: options.overwrite,
+    resume: options.resume,
+    profile: options.profile,
+    context,
+  });
   const { steps, seconds, loss, adapter } = document;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;
   return { document, text: `trained ${steps} steps in ${seconds.toFixed(1)} s${last}; adapter: ${adapter}` };

@@ -281,7 +281,6 @@ describe("what this version does not have", () => {
   test.each([
     ["tune: {method: full}", "tune.method", "lora | qlora"],
     ["train: {schedule: wsd}", "train.schedule", "constant | linear | cosine"],
-    ["checkpoint: {every: 100}", "checkpoint", undefined],
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
     ["  logging: {every: 1}", "data.logging", undefined],

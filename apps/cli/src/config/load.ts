@@ -3,7 +3,7 @@
 import { dirname, resolve } from "node:path";
 import { stringify } from "yaml";
 import { readTextFile } from "../read-file.ts";
-import { LATER_KEYS, notSupported } from "./not-supported.ts";
+import { notSupported } from "./not-supported.ts";
 import type { Problem } from "./problem.ts";
 import { configError } from "./problem.ts";
 import { contradictions, KEYS_OF_OTHERS } from "./rules.ts";
@@ -112,18 +112,17 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
 }
 
 /**
- * The text of `config.resolved.yaml`: a config that repeats the run. Settings of other methods and optimizers and keys that this
- * version does not have are left out.
+ * The text of `config.resolved.yaml`: a config that repeats the run. Settings of other methods and
+ * optimizers are left out.
  */
 export function resolvedConfigText(config: ResolvedConfig): string {
   const { quant, unfreeze, ...tune } = config.tune;
   const { method } = tune;
-  const used = Object.fromEntries(Object.entries(config).filter(([key]) => !LATER_KEYS.includes(key)));
   const others: readonly string[] = KEYS_OF_OTHERS[config.train.optimizer];
   const train = Object.fromEntries(Object.entries(config.train).filter(([key]) => !others.includes(key)));
   return stringify({
     format_version: 1,
-    ...used,
+    ...config,
     train,
     tune: { ...tune, ...(method === "qlora" ? { quant } : {}), ...(method === "freeze" ? { unfreeze } : {}) },
   });

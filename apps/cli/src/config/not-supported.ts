@@ -11,9 +11,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "train.schedule": ["constant", "linear", "cosine"],
 };
 
-/** Keys of the schema that do nothing yet, whatever their value. */
-export const LATER_KEYS: readonly string[] = ["checkpoint"];
-
 /** Keys that are reserved: in the contract by name, not in the schema yet. */
 export const RESERVED_KEYS: readonly string[] = [
   "preset",
@@ -31,7 +28,7 @@ export const RESERVED_KEYS: readonly string[] = [
 
 /** Every value in a config (as written) that this version does not have. */
 export function notSupported(written: unknown): Problem[] {
-  const problems = LATER_KEYS.filter((key) => Object.hasOwn(written as object, key)).map((key) => laterKey([key]));
+  const problems: Problem[] = [];
   const check = (key: KeyPath, supported: readonly unknown[]): void => {
     const value = key.reduce<unknown>(
       (at, part) => (at as Record<string | number, unknown> | null | undefined)?.[part],

@@ -214,7 +214,12 @@ export const configSchema = z.strictObject({
   tune: tuneSchema.prefault({}),
   train: trainSchema.prefault({}),
   eval: z.strictObject({ every: positiveInt.default(50), patience: positiveInt.nullable().default(null) }).prefault({}),
-  checkpoint: z.strictObject({ every: positiveInt.default(100), keep: positiveInt.default(3) }).prefault({}),
+  checkpoint: z
+    .strictObject({
+      every: positiveInt.default(100).describe("updates from one to the next"),
+      keep: positiveInt.default(3).describe("the newest ones; best adapters they know of are kept beside them"),
+    })
+    .prefault({}),
   gates: z
     .strictObject({
       max_lost: z
