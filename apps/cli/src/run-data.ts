@@ -167,7 +167,8 @@ async function withWorkers<T>(
         bytes += source.size;
         await source.close();
       }
-    threads = bytes < WORKER_BYTES ? 0 : Math.min(8, availableParallelism() - 1);
+    const spare = Math.min(8, availableParallelism() - 1);
+    threads = bytes < WORKER_BYTES || spare < 2 ? 0 : spare; // one thread more is not worth its start
   }
   if (threads === 0) return work(undefined);
   const workers = openTokenizeWorkers({ folder: model, threads });

@@ -1,8 +1,11 @@
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { nodeFiles } from "@tunesmith/node";
 import { expect, test } from "vitest";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
 import { modelFolder } from "../../../../tests/support/model-folder.ts";
+import { loadConfig } from "../config/load.ts";
+import { loadRunData } from "../run-data.ts";
 
 const lines = (count: number, text: string): string =>
   Array.from({ length: count }, (_, i) =>
@@ -30,7 +33,19 @@ test("parts prepare what a run reads, with the same result as without a cache", 
   const cwd = folder();
   const inspect = async (...flags: string[]) =>
     (await runCli(["inspect", "run.yaml", "--rows", "9", "--json", ...flags], { cwd })).document();
+  /** What training and evaluation get, bit by bit. */
+  const runData = async (...sets: string[]): Promise<string> => {
+    const loaded = await loadConfig("run.yaml", { cwd, sets });
+    const { train, evaluation, schedule, reports } = await loadRunData(loaded, {
+      files: nodeFiles(),
+      now: new Date(0),
+    });
+    return JSON.stringify([train, evaluation, schedule.window(3), reports], (_, value: unknown) =>
+      ArrayBuffer.isView(value) ? String(value as Int32Array) : value,
+    );
+  };
   const without = await inspect("--set", "data.cache=null");
+  const plain = await runData("data.cache=null");
   const documents = [];
   for (const part of ["2/2", "1/2"]) {
     const result = await runCli(["data", "prepare", "run.yaml", "--shard", part, "--json"], { cwd });
@@ -53,6 +68,7 @@ test("parts prepare what a run reads, with the same result as without a cache", 
 
   const before = readdirSync(join(cwd, "prepared"), { recursive: true }).length;
   expect(await inspect()).toEqual(without);
+  expect(await runData()).toBe(plain);
   expect(readdirSync(join(cwd, "prepared"), { recursive: true })).toHaveLength(before);
   const again = await runCli(["data", "prepare", "run.yaml"], { cwd });
   expect(again.stdout).toContain("is complete");

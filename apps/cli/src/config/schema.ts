@@ -103,7 +103,9 @@ const dataSchema = z.strictObject({
   workers: z
     .union([z.literal("auto"), z.int().min(0).max(64)])
     .default("auto")
-    .describe("threads that tokenize; auto: none below 16 MiB of files, else a core less than there are, at most 8"),
+    .describe(
+      "threads that tokenize; auto: none below 16 MiB of files or three cores, else a core less than there are, at most 8",
+    ),
   append_eos: z.boolean().default(true),
   packing: z.union([z.boolean(), z.literal("bins")]).default(true),
   group_by_length: z
