@@ -96,7 +96,7 @@ export class Device {
             },
           ],
         });
-    this.pipelines = new PipelineCache(gpu, this.facts, this.paramsLayout);
+    this.pipelines = new PipelineCache(gpu, this.facts, this.paramsLayout, (promise) => this.settle(promise));
     this.eager = new Eager(this);
     this.kernelChoices = new KernelChoices(this.facts, options.compute ?? "f32");
     this.workspace = new Workspace(this);

@@ -24,8 +24,16 @@ export class PipelineCache {
     { bindings: GPUBindGroupLayout; plain: GPUPipelineLayout; withParams: GPUPipelineLayout }
   >();
   readonly #paramsLayout: GPUBindGroupLayout | undefined;
+  readonly #settle: <T>(promise: Promise<T>) => Promise<T>;
 
-  constructor(gpu: GPUDevice, facts: DeviceFacts, paramsLayout: GPUBindGroupLayout | undefined) {
+  /** @param settle - waits for a GPU promise as the host wants it */
+  constructor(
+    gpu: GPUDevice,
+    facts: DeviceFacts,
+    paramsLayout: GPUBindGroupLayout | undefined,
+    settle: <T>(promise: Promise<T>) => Promise<T>,
+  ) {
+    this.#settle = settle;
     this.#gpu = gpu;
     this.#facts = facts;
     this.#paramsLayout = paramsLayout;
@@ -73,7 +81,7 @@ export class PipelineCache {
     await Promise.all(
       missing.map(async (v) => {
         try {
-          v.pipeline = await this.#gpu.createComputePipelineAsync(this.#descriptor(v));
+          v.pipeline = await this.#settle(this.#gpu.createComputePipelineAsync(this.#descriptor(v)));
         } catch (cause) {
           throw new TensorError("DEVICE_VALIDATION", `compiling kernel ${v.label} failed: ${String(cause)}`, { cause });
         }

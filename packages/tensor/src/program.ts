@@ -73,6 +73,8 @@ export class Program {
   readonly inFlight: number;
   readonly #device: Device;
   readonly #cuts: SubmitCuts | undefined;
+  /** settles when all that was submitted has run */
+  readonly #done = (): Promise<unknown> => this.#device.settle(this.#device.gpu.queue.onSubmittedWorkDone());
   #prepared: Prepared | undefined;
   #params: { buffer: GPUBuffer; group: GPUBindGroup } | undefined;
   #staging: { readonly all: readonly GPUBuffer[]; readonly free: GPUBuffer[]; readonly unread: Unread[] } | undefined;
@@ -148,7 +150,7 @@ export class Program {
       const encoder = device.gpu.createCommandEncoder({ label: this.label });
       this.#encode(encoder, steps, first, end, timed);
       device.gpu.queue.submit([encoder.finish()]);
-      this.#cuts!.submitted(device.gpu.queue, end);
+      this.#cuts!.submitted(this.#done, end);
       first = end;
     }
     const encoder = device.gpu.createCommandEncoder({ label: this.label });
@@ -162,7 +164,7 @@ export class Program {
       }
     }
     device.gpu.queue.submit([encoder.finish()]);
-    this.#cuts?.submitted(device.gpu.queue, steps.length);
+    this.#cuts?.submitted(this.#done, steps.length);
     timed?.submitted();
     if (!staging) return NO_OUTPUTS;
     const unread: Unread = { staging };

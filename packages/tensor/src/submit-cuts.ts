@@ -35,16 +35,19 @@ export class SubmitCuts {
     return Array.from(this.#times.subarray(1), (_, i) => i + 1);
   }
 
-  /** Takes the time of a submit that ends before launch `end`: from its own start, or the end of the one before it. */
-  submitted(queue: Pick<GPUQueue, "onSubmittedWorkDone">, end: number): void {
+  /**
+   * Takes the time of a submit that ends before launch `end`: from its own start, or the end of the one before it.
+   * @param done - settles when the queue has run it; asked for only while times are measured
+   */
+  submitted(done: () => Promise<unknown>, end: number): void {
     if (this.#cuts) return;
     const compiling = this.#replays === 1;
     const began = this.#limit.now();
-    void queue.onSubmittedWorkDone().then(
+    void done().then(
       () => {
-        const done = this.#limit.now();
-        const took = done - Math.max(began, this.#lastDone);
-        this.#lastDone = done;
+        const now = this.#limit.now();
+        const took = now - Math.max(began, this.#lastDone);
+        this.#lastDone = now;
         if (compiling || end === 0) return;
         this.#times[end - 1] = Math.min(this.#times[end - 1]!, took);
         if (end === this.#times.length) this.#measured++;
