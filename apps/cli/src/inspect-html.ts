@@ -5,12 +5,16 @@ export function inspectHtml(samples: readonly Sample[], report: object): string 
   const rows = samples.map(
     ({ task, row, tokens, targets, segments }) =>
       `<h2>row ${row} · task ${escape(task)} · ${targets} of ${tokens} tokens trained</h2>\n<pre>${segments
-        .map(({ text, trained }) => (trained ? `<mark>${escape(text)}</mark>` : escape(text)))
+        .map(({ text, trained, weight }) =>
+          trained
+            ? `<mark${weight === 1 ? "" : ` class="own" title="weight ${weight}"`}>${escape(text)}</mark>`
+            : escape(text),
+        )
         .join("")}</pre>`,
   );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>tunesmith inspect</title>
-<style>body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}pre{white-space:pre-wrap;background:#f6f6f4;padding:1rem}mark{background:#bfe8c4}h2{font-size:1rem}</style></head>
+<style>body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}pre{white-space:pre-wrap;background:#f6f6f4;padding:1rem}mark{background:#bfe8c4}mark.own{background:#f5e3a1}h2{font-size:1rem}</style></head>
 <body><h1>What is trained</h1>
 ${rows.join("\n")}
 <h2>Mask report</h2>

@@ -31,6 +31,7 @@ import type { ModelConfig } from "@tunesmith/models";
 import { loadTokenizer, openTokenizeWorkers, type TokenizeWorkers } from "@tunesmith/node";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
+import { endsOf } from "./mask-proof.ts";
 import { partition, qualityReport } from "./curation.ts";
 import type { Parts } from "./curation.ts";
 
@@ -267,7 +268,7 @@ function decideLengths({ config, source }: LoadedConfig, model: ModelConfig): { 
 }
 
 /** What became of the rows: `mask-report.json`, and what `inspect` prints. Shares count rows and targets, 0 to 1. */
-export function maskReport({ reports, train, tasks, maxLength, quality }: RunData) {
+export function maskReport({ reports, train, tasks, maxLength, quality, tokenizer }: RunData) {
   const { share, ...lost } = lossesOf(reports);
   const perTask = tasks.map(({ name }) => {
     const own = train.filter((example) => example.task === name);
@@ -285,6 +286,7 @@ export function maskReport({ reports, train, tasks, maxLength, quality }: RunDat
     targets: total("targets"),
     target_share: total("targets") / Math.max(1, total("tokens")),
     lost: { rows: lost.rowsLost, of_rows: lost.rows, tokens: lost.tokensLost, of_tokens: lost.tokens, share },
+    ends: endsOf(train, tokenizer),
     quality: qualityReport(quality),
     tasks: Object.fromEntries(
       perTask.map(({ name, ...task }) => [

@@ -33,6 +33,7 @@ import { openGpu } from "./device.ts";
 import { saveProfile, startProfile } from "./profile.ts";
 import { optimizerOf } from "./optimizer.ts";
 import { trainProgress } from "./progress.ts";
+import { maskWarnings } from "./mask-proof.ts";
 import { putAdapter } from "./put-adapter.ts";
 import { loadRunData, maskReport, type RunData } from "./run-data.ts";
 import { checkOutput, createRunFolder, type RunFolder } from "./run-folder.ts";
@@ -271,15 +272,13 @@ function trainOptions(config: ResolvedConfig, data: RunData, memory: MemoryChoic
   };
 }
 
-function sayPlan(
-  { schedule, train: examples, evaluation, objective, maxLength, quality, reports }: RunData,
-  { say }: Context,
-): void {
+function sayPlan(data: RunData, { say }: Context): void {
+  const { schedule, train: examples, evaluation, objective, maxLength } = data;
   const { totalSteps, stepsPerEpoch } = schedule;
   say(
     `${examples.length} examples of at most ${maxLength} tokens, ${stepsPerEpoch} steps per epoch, ${totalSteps} steps, objective ${objective}`,
   );
-  for (const warning of warnings({ train: examples, quality, reports })) say(`warning: ${warning}`);
+  for (const warning of [...warnings(data), ...maskWarnings(data)]) say(`warning: ${warning}`);
   if (totalSteps < FEW_STEPS) say(`warning: ${totalSteps} steps are few; warm-up and schedule have little room`);
   if (evaluation === undefined) say("no eval rows: nothing tells a good step from a bad one, and there is no `best`");
   else say(`${evaluation.length} rows for evaluation`);

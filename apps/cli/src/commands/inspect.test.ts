@@ -152,6 +152,85 @@ describe("inspect", () => {
     expect(document).toMatchObject({ eval_rows: 2, test_rows: 1, mask_report: { examples: 8 } });
   });
 
+  test("weights are shown, and rows that train no end of generation are warned of", async () => {
+    const messages = [
+      { role: "user", content: "hi" },
+      { role: "assistant", content: "no 🦊", weight: 0.5 },
+      { role: "user", content: "so" },
+      { role: "assistant", content: "yes" },
+    ];
+    const cwd = folderWith({
+      ...modelFolder("model"),
+      "run.yaml": "model: model\noutput: runs/x\ndata:\n  train: [{path: w.jsonl}]\n",
+      "w.jsonl": JSON.stringify({ messages }),
+      "short.jsonl": JSON.stringify({ messages: messages.slice(2) }),
+    });
+    const inspect = async (...args: string[]) =>
+      (await runCli(["inspect", "run.yaml", "--html", "w.html", "--json", ...args], { cwd })).document();
+    const document = await inspect();
+    const [{ segments }] = document["samples"] as [{ segments: object[] }];
+    expect(segments).toMatchObject([
+      { text: "user: hi\nassistant: ", trained: false, weight: 0 },
+      { text: "no 🦊</s>", trained: true, weight: 0.5 },
+      { text: "\nuser: so\nassistant: ", trained: false, weight: 0 },
+      { text: "yes</s>", trained: true, weight: 1 },
+      { text: "\n", trained: false, weight: 0 },
+    ]);
+    expect(document["mask_report"]).toMatchObject({ ends: { ids: [2], examples: 1, share: 1 } });
+    expect(readFileSync(join(cwd, "w.html"), "utf8")).toContain(
+      '<mark class="own" title="weight 0.5">no 🦊&lt;/s&gt;</mark>',
+    );
+    // bytes of the marks instead of tokens, and another end than the model's
+    const chatml = await inspect("--set", "data.chat_template=chatml", "--set", "data.train.0.path=short.jsonl");
+    expect(chatml["mask_report"]).toMatchObject({ ends: { examples: 0, share: 0 } });
+    const warnings = chatml["warnings"] as string[];
+    expect(warnings).toContainEqual(expect.stringMatching(/will not learn to stop/));
+    expect(warnings).toContainEqual(expect.stringMatching(/<\|im_start\|> <\|im_end\|>.*add_special_tokens/));
+    const added = await inspect("--set", "data.chat_template=llama2");
+    expect((added["warnings"] as string[]).filter((text) => /stop|add_special/.test(text))).toEqual([]);
+  });
+
+  test("an entry's own train_on, chat_template, overlong and max_length", async () => {
+    const cwd = folderWith({
+      ...modelFolder("model"),
+      "run.yaml": `model: model
+output: runs/x
+data:
+  train:
+    - {path: chat.jsonl, name: a}
+    - {path: chat.jsonl, name: b, train_on: last, chat_template: llama2}
+    - {path: qa.jsonl, name: c, max_length: 5, overlong: truncate}
+    - {path: qa.jsonl, name: d, max_length: 5, overlong: drop}
+    - {path: qa.jsonl, name: e, train_on: all}
+  duplicates: report
+gates: {max_lost: 1}
+`,
+      "qa.jsonl": [QA, JSON.stringify({ prompt: "Q:", completion: "o" })].join("\n"),
+      "chat.jsonl": CHAT,
+    });
+    const { document, exitCode } = await runCli(["inspect", "run.yaml", "--rows", "100", "--json"], { cwd });
+    expect(exitCode).toBe(0);
+    const samples = document()["samples"] as { task: string; segments: { text: string; trained: boolean }[] }[];
+    const of = (task: string): string[] =>
+      samples
+        .filter((sample) => sample.task === task)
+        .map(({ segments }) => segments.map(({ text, trained }) => (trained ? `[${text}]` : text)).join(""));
+    expect(of("a")).toEqual(["user: hi\nassistant: [yes <b></s>]\nuser: so\nassistant: [no</s>]\n"]);
+    expect(of("b")).toEqual(["<s>[INST] hi [/INST] yes <b> </s><s>[INST] so [/INST][ no </s>]"]);
+    expect([of("c")[0], of("c").length]).toEqual(["Q0:[ok]", 11]);
+    expect(of("d")).toEqual(["Q:[o</s>]"]);
+    expect(of("e")[0]).toBe("Q[0:ok</s>]"); // the first token of a text is no target
+    const { files, lost } = document()["mask_report"] as { files: object[]; lost: object };
+    expect(files.slice(2)).toMatchObject([
+      { rows: 11, rows_truncated: 10, tokens_lost: 10 },
+      { rows: 11, rows_too_long: 10, tokens_lost: 60, examples: 1 },
+      { rows: 11, tokens_lost: 0 },
+    ]);
+    expect(lost).toMatchObject({ rows: 10, of_rows: 35, tokens: 70 });
+    const strict = await runCli(["inspect", "run.yaml", "--set", "gates.max_lost=0.05", "--json"], { cwd });
+    expect(strict.document()).toMatchObject({ error: { code: "TOO_MUCH_LOST" } });
+  });
+
   test("--html writes a page in which the rows' own markup is text", async () => {
     const cwd = folder("  train: [{path: chat.jsonl}]\n");
     await runCli(["inspect", "run.yaml", "--html", "out.html"], { cwd });

@@ -2,7 +2,6 @@
 
 import { resolve } from "node:path";
 import type { Example, Tokenizer } from "@tunesmith/data";
-import { IGNORED } from "@tunesmith/data";
 import { nodeFiles } from "@tunesmith/node";
 import { loadConfig } from "../config/load.ts";
 import type { Context, Outcome } from "../context.ts";
@@ -10,12 +9,15 @@ import type { Options } from "../flags.ts";
 import { withAddedTokens } from "../grown-base.ts";
 import { warnings } from "../curation.ts";
 import { inspectHtml } from "../inspect-html.ts";
+import { maskWarnings } from "../mask-proof.ts";
 import { loadRunData, maskReport } from "../run-data.ts";
 
-/** A run of tokens that are all trained or all context. */
+/** A run of tokens that are trained alike. */
 export interface Segment {
   readonly text: string;
   readonly trained: boolean;
+  /** how much each target counts; 0 for context */
+  readonly weight: number;
   readonly tokens: number;
 }
 
@@ -48,7 +50,7 @@ export async function run(
   const document = {
     samples,
     mask_report: report,
-    warnings: warnings(data),
+    warnings: [...warnings(data), ...maskWarnings(data)],
     gates: { max_lost: { limit: loaded.config.gates.max_lost, value: report.lost.share, ok: true } }, // a share beyond it has thrown
     objective: data.objective,
     steps: totalSteps,
@@ -65,25 +67,27 @@ export async function run(
 
 /** Token t is trained where position t − 1 has a target: targets were shifted when the row was tokenized. */
 async function sampleOf(example: Example, tokenizer: Tokenizer): Promise<Sample> {
-  const { inputIds, targets, task, row } = example;
+  const { inputIds, targetWeights, task, row } = example;
+  const weight = (t: number): number => (t === 0 ? 0 : targetWeights[t - 1]!);
   const segments: Segment[] = [];
   let from = 0;
+  let before = "";
   for (let t = 1; t <= inputIds.length; t++) {
-    const trained = isTrained(targets, from);
-    if (t < inputIds.length && isTrained(targets, t) === trained) continue;
-    const text = await tokenizer.decode(inputIds.subarray(from, t), { skipSpecialTokens: false });
-    segments.push({ text, trained, tokens: t - from });
+    if (t < inputIds.length && weight(t) === weight(from)) continue;
+    // a decoder drops the space that a text begins with, so a part is what the whole gains by it
+    const whole = await tokenizer.decode(inputIds.subarray(0, t), { skipSpecialTokens: false });
+    const alone = (): Promise<string> => tokenizer.decode(inputIds.subarray(from, t), { skipSpecialTokens: false });
+    const text = whole.startsWith(before) ? whole.slice(before.length) : await alone();
+    segments.push({ text, trained: weight(from) > 0, weight: weight(from), tokens: t - from });
+    before = whole;
     from = t;
   }
   const trainedTokens = segments.filter((s) => s.trained).reduce((sum, s) => sum + s.tokens, 0);
   return { task, row, tokens: inputIds.length, targets: trainedTokens, segments };
 }
 
-function isTrained(targets: Int32Array, t: number): boolean {
-  return t > 0 && targets[t - 1] !== IGNORED;
-}
-
 const GREEN = "\u001b[32m";
+const YELLOW = "\u001b[33m"; // trained with a weight of its own
 const PLAIN = "\u001b[0m";
 
 function textOf(document: {
@@ -101,7 +105,9 @@ function textOf(document: {
   const shown = samples.map(
     (sample) =>
       `row ${sample.row}, task ${sample.task}, ${sample.targets} of ${sample.tokens} tokens trained (green)\n${sample.segments
-        .map(({ text, trained }) => (trained ? `${GREEN}${text}${PLAIN}` : text))
+        .map(({ text, trained, weight }) =>
+          trained ? `${weight === 1 ? GREEN : YELLOW}${text}${weight === 1 ? "" : ` ×${weight}`}${PLAIN}` : text,
+        )
         .join("")}\n`,
   );
   const tasks = Object.entries(report.tasks).map(
@@ -111,6 +117,7 @@ function textOf(document: {
   return [
     ...shown,
     `${report.examples} examples, ${report.tokens} tokens, of which ${percent(report.target_share)} are trained; longest ${report.longest} of ${report.max_length}`,
+    `${percent(report.ends.share)} of the examples train an end of generation`,
     ...tasks,
     ...document.warnings.map((warning) => `warning: ${warning}`),
     `lost: ${report.lost.rows} of ${report.lost.of_rows} rows, ${report.lost.tokens} of ${report.lost.of_tokens} tokens`,

@@ -1,4 +1,4 @@
-// What `.` and `[]` find on a value: methods of Python's types, entries of dicts and lists. Members come from these tables
+// Longer than most files, because it is three tables. What `.` and `[]` find on a value: methods of Python's types, entries of dicts and lists. Members come from these tables
 // alone, so no template reaches a property of a JavaScript object. Methods that would change a list or dict do not exist:
 // transformers renders in jinja2's ImmutableSandboxedEnvironment.
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Budget, DEFAULT_LIMITS, LimitExceeded, type Limits, limitsFor } from "./budget.ts";
-import { globals, interpret } from "./interpreter.ts";
+import { globals } from "./globals.ts";
+import { interpret } from "./interpreter.ts";
 import { parse } from "./parser.ts";
 
 function run(source: string, limits: Partial<Limits> = {}): { text: string; budget: Budget } {

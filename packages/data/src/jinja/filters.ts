@@ -1,4 +1,4 @@
-// jinja2's filters (jinja2/filters.py), with `tojson` as transformers defines it.
+// Longer than most files, because it is a table. jinja2's filters (jinja2/filters.py), with `tojson` as transformers defines it.
 
 import { type Bound, bind, needInteger, needText } from "./arguments.ts";
 import { attribute, item, join as joinTexts, joined } from "./attributes.ts";

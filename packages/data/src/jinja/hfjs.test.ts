@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { strftime } from "../chat-template/strftime.ts";
 import { Budget, DEFAULT_LIMITS } from "./budget.ts";
-import { globals, interpret } from "./interpreter.ts";
+import { globals } from "./globals.ts";
+import { interpret } from "./interpreter.ts";
 import { parse } from "./parser.ts";
 import { Float, type Value } from "./values.ts";
 
