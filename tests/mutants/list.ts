@@ -877,8 +877,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the gradient of A and x forgets the low-rank scale",
     file: "packages/autograd/src/ops/low-rank.ts",
-    find: "a: dY, b, out: v, scale",
-    replace: "a: dY, b, out: v",
+    find: "b: stackedB(), out: v, scale",
+    replace: "b: stackedB(), out: v",
     tests: ["packages/autograd/src/ops/linear.test.ts"],
   },
   {

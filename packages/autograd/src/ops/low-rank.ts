@@ -64,9 +64,9 @@ export function lowRankSum(x: Tensor, terms: readonly Term[], outs: number): Sum
   const rank = terms.reduce((sum, t) => sum + t.rank, 0);
   const dropped = terms.some(isDropped);
   const [lone] = terms.length === 1 && terms[0]!.outs === outs ? terms : [];
-  // a lone B is used as it is; placed blocks carry their scale
+  // a lone B is used as it is; placed blocks carry their scale, and are placed again in backward rather than saved
   const scale = lone ? lone.lowRank.scale : 1;
-  const b = lone ? lone.lowRank.b : placed(terms, [outs, rank]);
+  const stackedB = (): Tensor => (lone ? lone.lowRank.b : placed(terms, [outs, rank]));
 
   const a = dropped ? undefined : stackedA(terms, [rank, ins]);
   const u = empty(device, [rows, rank]);
@@ -83,12 +83,12 @@ export function lowRankSum(x: Tensor, terms: readonly Term[], outs: number): Sum
       });
 
   return {
-    plus: { layout: "nt", a: u, b },
+    plus: { layout: "nt", a: u, b: stackedB() },
     backward: (dY, wants) => {
       let v: Tensor | undefined;
       if (wants.x || wants.a.some(Boolean)) {
         v = empty(device, [rows, rank]);
-        matmul({ layout: "nn", a: dY, b, out: v, scale });
+        matmul({ layout: "nn", a: dY, b: stackedB(), out: v, scale });
       }
       return {
         dA: gradientsOfA(terms, wants.a, v, x),

@@ -3,7 +3,7 @@
 import { add } from "@tunesmith/autograd";
 import { defineArchitecture } from "../architecture.ts";
 import type { Architecture } from "../architecture.ts";
-import { attendJoined, gated } from "../layers.ts";
+import { attendJoined, gatedOutput } from "../layers.ts";
 import { linear, norm } from "../tree.ts";
 import { MODEL_NAMES, parseActivation, parseCommon, parseSliding, parseWindow, perLayer } from "./common.ts";
 
@@ -44,6 +44,6 @@ export const phi3: Architecture = defineArchitecture({
   block: (x, { input_layernorm, self_attn, post_attention_layernorm, mlp }, at) => {
     const attended = attendJoined(at.project(at.norm(x, input_layernorm), self_attn.qkv_proj), at);
     const { sum, normed } = at.addNorm(x, at.project(attended, self_attn.o_proj), post_attention_layernorm);
-    return add(sum, at.project(gated(at.project(normed, mlp.gate_up_proj), at), mlp.down_proj));
+    return add(sum, gatedOutput(at.project(normed, mlp.gate_up_proj), mlp.down_proj, at));
   },
 });
