@@ -29,9 +29,12 @@ export function selfAttentionTree(c: ModelConfig): SelfAttention<NormSpec, Linea
   };
 }
 
-export function selfAttention(x: Tensor, p: SelfAttention<Norm, Linear>, at: LayerContext): Tensor {
+/**
+ * Attention over the norm of x. The norm is computed again in backward instead of saved.
+ */
+export function selfAttention(x: Tensor, inputNorm: Norm, p: SelfAttention<Norm, Linear>, at: LayerContext): Tensor {
   const { heads, kvHeads } = at.config;
-  const joined = at.projectMany(x, [p.q_proj, p.k_proj, p.v_proj]);
+  const joined = recompute(x.device, () => at.projectMany(at.norm(x, inputNorm), [p.q_proj, p.k_proj, p.v_proj]));
   if (!p.q_norm || !p.k_norm) return at.project(attendJoined(joined, at), p.o_proj);
   const { q, k, v } = at.splitHeads(joined, { turned: false });
   const attended = at.attend(

@@ -56,6 +56,8 @@ export async function sideBySide(
 
 /** Bytes that may wait in the queue at once: they are held twice. */
 const PIECE_BYTES = 2 ** 24;
+/** Bytes worth waiting for: what is held twice meanwhile stays with the process on some hosts. */
+const WAIT_BYTES = 2 ** 19;
 
 /** Fills a matrix with the rows of a source from `firstRow` on. */
 export async function uploadRows(tensor: Tensor<DenseFormat>, from: PlainSource, firstRow: number): Promise<void> {
@@ -68,6 +70,6 @@ export async function uploadRows(tensor: Tensor<DenseFormat>, from: PlainSource,
     const count = Math.min(rowsAtOnce, rows - row);
     const data = await from.rows(firstRow + row, count);
     viewOf(tensor, row * cols, [count, cols]).write(data);
-    if (count * bytesPerRow >= PIECE_BYTES / 2) await device.idle();
+    if (count * bytesPerRow >= WAIT_BYTES) await device.idle();
   }
 }

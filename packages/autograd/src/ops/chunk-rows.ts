@@ -4,7 +4,7 @@ import type { DeviceFacts } from "@tunesmith/tensor";
  * Bytes of logits that exist at one time; rows beyond which a chunk of large logits gains nothing; bytes up to which more
  * rows cost less than more launches.
  */
-const SOFTWARE = { bytes: 32 * 2 ** 20, rows: 128, small: 4 * 2 ** 20 };
+const SOFTWARE = { bytes: 16 * 2 ** 20, rows: 128, small: 4 * 2 ** 20 };
 const HARDWARE = { bytes: 256 * 2 ** 20, rows: 512, small: 16 * 2 ** 20 };
 
 /**

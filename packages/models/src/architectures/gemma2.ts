@@ -35,7 +35,7 @@ export function gemma2Layer(c: ModelConfig): Layer<NormSpec, LinearSpec> {
 }
 
 export function gemma2Block(x: Tensor, p: Layer<Norm, Linear>, at: LayerContext): Tensor {
-  const attended = selfAttention(at.norm(x, p.input_layernorm), p.self_attn, at);
+  const attended = selfAttention(x, p.input_layernorm, p.self_attn, at);
   const { sum, normed } = at.addNorm(x, at.norm(attended, p.post_attention_layernorm), p.pre_feedforward_layernorm);
   return add(sum, at.norm(gatedMlp(normed, p.mlp, at), p.post_feedforward_layernorm));
 }

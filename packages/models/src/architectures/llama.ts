@@ -29,7 +29,7 @@ export function llamaLayer(c: ModelConfig): Layer<NormSpec, LinearSpec> {
 }
 
 export function llamaBlock(x: Tensor, p: Layer<Norm, Linear>, at: LayerContext): Tensor {
-  const attended = selfAttention(at.norm(x, p.input_layernorm), p.self_attn, at);
+  const attended = selfAttention(x, p.input_layernorm, p.self_attn, at);
   const { sum, normed } = at.addNorm(x, attended, p.post_attention_layernorm);
   return add(sum, gatedMlp(normed, p.mlp, at));
 }
