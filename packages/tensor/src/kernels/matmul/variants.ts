@@ -153,8 +153,9 @@ function seededName(facts: DeviceFacts, product: ProductClass, compute: Compute)
   // more rows and columns per load are faster, as long as they are there, and compile a little longer
   const large = rows * cols * product.depth >= 2 ** 22;
   const wide = slowShuffles(facts) && (cols >= 256 || (cols >= 128 && cols % 64 === 0));
-  if (!large || rows < 64) return large && wide && rows <= 16 ? "shuffle-16x2" : "shuffle-16x1";
-  return wide ? "shuffle-32x2" : "shuffle-32x1";
+  const fills32 = rows >= 64 || (rows > 16 && rows <= 32); // between them a second tile would be half empty
+  if (large && fills32) return wide ? "shuffle-32x2" : "shuffle-32x1";
+  return large && wide && rows <= 16 ? "shuffle-16x2" : "shuffle-16x1";
 }
 
 /** Mesa's software driver from 25.1 on: a shuffle costs three times as much as before, registers spill less. */
