@@ -4,7 +4,7 @@
 #   bash bench/gpu.sh --pack DIR
 # --quick  sizes that a software device does in minutes
 # --torch  a Python with torch, transformers and peft; default: python3, if it has them
-# --only   some of: matmul,peers,step,profile,host,growth
+# --only   some of: matmul,peers,step,qlora,profile,host,growth
 # --out    default bench/results/gpu
 # --pack   makes DIR: the compiled packages, these scripts, Node, Dawn and the Vulkan loader, about 40 MB, for a machine
 #          of the same kind (x86-64 Linux with a driver) that needs neither network nor set-up: bash DIR/bench/gpu.sh
@@ -12,7 +12,7 @@
 set -euo pipefail
 PATH=$PATH:/sbin:/usr/sbin # ldconfig
 root=$(cd "$(dirname "$0")/.." && pwd)
-quick=; torch=; only=matmul,peers,step,profile,host,growth; out=$root/bench/results/gpu; pack=
+quick=; torch=; only=matmul,peers,step,qlora,profile,host,growth; out=$root/bench/results/gpu; pack=
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1; shift ;;
@@ -101,8 +101,9 @@ if [ -n "$quick" ]; then
   [ -z "$torch" ] || run matmul matmul-torch "$torch" bench/children/matmul.py 256
   run peers peers "$node" bench/peers/run.mjs --rounds 1
   run step step "$node" bench/step.mjs --shape stories260k --length 128 --steps 2 --rounds 1 --out "$out/step.jsonl" "${rival[@]}"
+  run qlora qlora "$node" bench/qlora.mjs --shape stories260k --length 128 --rounds 1
   run profile profile "$node" bench/profile.mjs --shape stories260k --length 128 --folder "$out/profile" --out "$out/profile.jsonl"
-  [ ! -f bench/host.mjs ] || run host host "$node" bench/host.mjs --quick
+  [ ! -f bench/host.mjs ] || run host host "$node" --expose-gc bench/host.mjs --replays 50
   run growth growth "$node" bench/growth.mjs --shape stories260k --lengths 64,128,256 --rows 1,2 --row-length 64 --steps 1 --out "$out/growth.jsonl" "${rival[@]}"
 else
   run matmul matmul "$node" bench/matmul.mjs --sizes 1024,2048,4096
@@ -112,8 +113,9 @@ else
   run step step "$node" bench/step.mjs --shape stories260k --shape stories15m --shape smollm2-135m --shape qwen2.5-0.5b --shape llama-3.2-1b \
     --rows 4 --length 1024 --weights bf16 --weights f32 --out "$out/step.jsonl" "${rival[@]}"
   run step step-short "$node" bench/step.mjs --shape smollm2-135m --shape llama-3.2-1b --rows 1 --length 256 --out "$out/step-short.jsonl" "${rival[@]}"
+  run qlora qlora "$node" bench/qlora.mjs --shape llama-3.2-1b --rows 4 --length 1024 --out "$out/qlora.jsonl"
   run profile profile "$node" bench/profile.mjs --shape llama-3.2-1b --rows 4 --length 1024 --folder "$out/profile" --out "$out/profile.jsonl"
-  [ ! -f bench/host.mjs ] || run host host "$node" bench/host.mjs
+  [ ! -f bench/host.mjs ] || run host host "$node" --expose-gc bench/host.mjs
   run growth growth "$node" bench/growth.mjs --shape smollm2-135m --lengths 128,256,512,1024,2048,4096 --rows 1,2,4,8,16 --out "$out/growth.jsonl" "${rival[@]}"
 fi
 echo "tables and JSON lines: $out"
