@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Message } from "../formats/row.ts";
+import { builtInTemplate } from "./built-in.ts";
 import { assistantSpans, type SpanInput } from "./assistant-spans.ts";
 import { compileTemplate } from "./template.ts";
 
@@ -38,6 +39,15 @@ describe("by prefixes", () => {
       { role: "assistant", content: "five" },
     ];
     expect(spans(CHATML, [1, 3], { messages })).toEqual(["1:call<|im_end|>\n", "3:five<|im_end|>\n"]);
+  });
+
+  test("a template whose prefixes do not nest, and that writes what a built-in one writes", () => {
+    const untagged = builtInTemplate("phi3")!.source.replaceAll(/\{%-? (end)?generation %\}/g, "");
+    expect(compileTemplate(untagged, "t").hasGenerationTags).toBe(false);
+    // it ends every text in </s>, so that the text of the first turns alone is no prefix of the whole
+    expect(spans(untagged, [2, 4])).toEqual(["2:B<|end|>\n", "4:D<|end|>\n</s>"]);
+    expect(spans(untagged, [2, 4], { each: false })).toEqual(["2:B<|end|>\n", "4:D<|end|>\n</s>"]);
+    expect(() => spans(untagged.replaceAll("end|>", "stop|>"), [2, 4])).toThrow(unstable(/later messages change/));
   });
 
   const unstable = (because: RegExp): unknown =>

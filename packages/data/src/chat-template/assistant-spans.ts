@@ -3,6 +3,7 @@
 import type { JsonValue } from "@tunesmith/core";
 import { DataError } from "../errors.ts";
 import type { Message } from "../formats/row.ts";
+import { BUILT_IN_TEMPLATES, builtInTemplate } from "./built-in.ts";
 import type { SpecialTokens } from "../tokenizer/tokenizer.ts";
 import type { ChatTemplate, RenderInput, Span } from "./template.ts";
 
@@ -54,6 +55,7 @@ export function renderConversation(input: SpanInput): string {
  * By prefixes, message i is what `messages[..i]` with a generation prompt lacks of `messages[..i+1]`; both must be prefixes
  * of the whole text, else the template rewrites earlier turns and the difference means nothing. A span reaches through the
  * turn's end token and the line break some templates write behind it, as the spans of Hugging Face's training templates do.
+ * Where prefixes do not nest, a built-in template that writes the same text tells the spans.
  *
  * @param wanted - ascending indices of assistant messages
  * @param options.each - every span must be known by its message, because weights differ
@@ -66,7 +68,40 @@ export function assistantSpans(
 ): { text: string; spans: MessageSpan[] } {
   if (input.template.hasGenerationTags) return taggedSpans(input, wanted, options.each);
   const text = renderConversation(input);
-  return { text, spans: wanted.map((message) => ({ message, span: prefixSpan(input, text, message) })) };
+  const found = wanted.map((message) => prefixSpan(input, text, message));
+  const spans = found.flatMap((span, i) => (span === undefined ? [] : [{ message: wanted[i]!, span }]));
+  if (spans.length === wanted.length) return { text, spans };
+  const twin = twinOf(input, text);
+  if (twin !== undefined) return taggedSpans({ ...input, template: twin }, wanted, options.each);
+  return unstable(input, wanted[found.indexOf(undefined)]!, "later messages change how it is rendered");
+}
+
+function unstable({ template }: SpanInput, message: number, because: string, cause?: unknown): never {
+  throw new DataError(
+    "TEMPLATE_UNSTABLE",
+    `chat template ${template.name}: cannot tell what message ${message} wrote: ${because}`,
+    {
+      expected: "a template whose text for the first messages is a prefix of the text for all of them",
+      fix: "add {% generation %} tags around assistant text in the template, use train_on: last, or a built-in template by its name",
+      cause,
+    },
+  );
+}
+
+const twins = new Map<string, ChatTemplate>();
+
+/** A built-in template that writes the same text of this conversation: where its answers lie, they lie here. */
+function twinOf(input: SpanInput, text: string): ChatTemplate | undefined {
+  return BUILT_IN_TEMPLATES.map((name) => {
+    if (!twins.has(name)) twins.set(name, builtInTemplate(name)!);
+    return twins.get(name)!;
+  }).find((template) => {
+    try {
+      return renderConversation({ ...input, template }) === text;
+    } catch {
+      return false; // it has no form for this conversation
+    }
+  });
 }
 
 function taggedSpans(
@@ -94,30 +129,22 @@ function taggedSpans(
   return { text, spans: spans.map((span) => ({ span, message: undefined })) };
 }
 
-function prefixSpan(input: SpanInput, text: string, message: number): Span {
+/** undefined where later messages change how this one is rendered */
+function prefixSpan(input: SpanInput, text: string, message: number): Span | undefined {
   const { template } = input;
-  const unstable = (because: string, cause?: unknown): never => {
-    throw new DataError(
-      "TEMPLATE_UNSTABLE",
-      `chat template ${template.name}: cannot tell what message ${message} wrote: ${because}`,
-      {
-        expected: "a template whose text for the first messages is a prefix of the text for all of them",
-        fix: "add {% generation %} tags around assistant text in the template, or use train_on: last",
-        cause,
-      },
-    );
-  };
   const render = (count: number, addGenerationPrompt: boolean): string => {
     try {
       return template.render(inputOf(input, count, addGenerationPrompt));
     } catch (cause) {
-      return unstable(`the first ${count} messages alone do not render`, cause);
+      return unstable(input, message, `the first ${count} messages alone do not render`, cause);
     }
   };
-  if (message === 0) return unstable("the conversation starts with it");
+  if (message === 0) return unstable(input, message, "the conversation starts with it");
   const before = render(message, true);
   const through = message === input.messages.length - 1 ? text : render(message + 1, false);
-  if (!through.startsWith(before)) return unstable("the text with the answer does not continue the generation prompt");
-  if (!text.startsWith(through)) return unstable("later messages change how it is rendered");
-  return [before.length, through.length];
+  // training on a text that no generation prompt leads to would teach what is never asked for
+  if (!through.startsWith(before)) {
+    return unstable(input, message, "the text with the answer does not continue the generation prompt");
+  }
+  return text.startsWith(through) ? [before.length, through.length] : undefined;
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { charTokenizer } from "../../test/char-tokenizer.ts";
 import { compileTemplate } from "../chat-template/template.ts";
 import type { ConversationRow, Message, Row } from "../formats/row.ts";
+import { makeBatch } from "../batch/batch.ts";
 import { IGNORED } from "./example.ts";
 import type { TokenizedRow } from "./fit.ts";
 import { type TokenizeOptions, tokenizeRow } from "./tokenize-row.ts";
@@ -73,6 +74,17 @@ describe("prompt and completion", () => {
   test("a template is not used", async () => {
     expect(await picture(pc("a", "b"), { templates: undefined })).toBe("<s>>· a>b b></s> </s>>·");
   });
+});
+
+test("a tokenizer whose padding token is EOS: the end is trained, padding is not", async () => {
+  const padded = { ...tokenizer, special: { ...tokenizer.special, padToken: "</s>" } };
+  const short = (await run(pc("a", "b"), { tokenizer: padded })).pieces[0]!;
+  const long = (await run(pc("a", "bcdefg"), { tokenizer: padded })).pieces[0]!;
+  const examples = [short, long].map((piece, row) => ({ ...piece, task: "t", row }));
+  const { targets, inputIds, segmentIds } = makeBatch(examples, { packing: false, tasks: ["t"] });
+  expect(targets.filter((target) => target === EOS).length).toBe(2);
+  expect([...targets].filter((target, t) => segmentIds[t]! < 0 && target !== IGNORED)).toEqual([]);
+  expect(inputIds.length).toBeGreaterThan(short.inputIds.length + long.inputIds.length); // there was padding
 });
 
 describe("conversations", () => {
