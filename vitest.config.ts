@@ -8,7 +8,9 @@ Object.assign(process.env, driverEnvironment());
 
 // Tests import the sources through the export condition "@tunesmith/source": no build is needed.
 const conditions = ["@tunesmith/source", "node"];
-const isLong = process.env["TUNESMITH_TEST_TIER"] === "long";
+const tier = process.env["TUNESMITH_TEST_TIER"];
+/** The only tests that need Python: `npm run test:interop`. */
+const INTEROP = "tests/interop/*.test.ts";
 const gated = process.env["TUNESMITH_SKIP_GATE"] === "1";
 
 export default defineConfig({
@@ -16,14 +18,21 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: [
-      "packages/*/src/**/*.test.ts",
-      "apps/*/src/**/*.test.ts",
-      "tests/**/*.test.ts",
-      "scripts/**/*.test.ts",
-      "examples/*/src/**/*.test.ts",
+    include:
+      tier === "interop"
+        ? [INTEROP]
+        : [
+            "packages/*/src/**/*.test.ts",
+            "apps/*/src/**/*.test.ts",
+            "tests/**/*.test.ts",
+            "scripts/**/*.test.ts",
+            "examples/*/src/**/*.test.ts",
+          ],
+    exclude: [
+      ...configDefaults.exclude,
+      ...(tier === "long" ? [] : ["**/*.long.test.ts"]),
+      ...(tier === "interop" ? [] : [INTEROP]),
     ],
-    exclude: [...configDefaults.exclude, ...(isLong ? [] : ["**/*.long.test.ts"])],
     // the gate comes first: what it says stands above the summary
     reporters: [...(gated ? [skipGate()] : []), "default"],
     pool: "forks",

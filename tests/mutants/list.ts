@@ -32,6 +32,13 @@ export const mutants: readonly Mutant[] = [
     tests: ["apps/cli/src/commands/resume.test.ts"],
   },
   {
+    name: "exclusions are looked for among the targets only",
+    file: "packages/lora/src/targets.ts",
+    find: "matchTargets(config.excludeModules, all, ",
+    replace: "matchTargets(config.excludeModules, found, ",
+    tests: ["packages/lora/src/targets.test.ts"],
+  },
+  {
     name: "dropout counts examples anew in each micro-batch",
     file: "packages/sft/src/dropout.ts",
     find: "at.firstSegment + segment",

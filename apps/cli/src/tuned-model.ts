@@ -1,16 +1,10 @@
 // Models and adapters from folders onto a device.
 
 import { type Files, InputError } from "@tunesmith/core";
-import {
-  assembleLora,
-  type FourBitCodec,
-  fourBitCodec,
-  frozenTensors,
-  type LoraAdapter,
-  readPeft,
-} from "@tunesmith/lora";
-import { linearPaths, loadModel, type Model } from "@tunesmith/models";
-import type { Device, Weight } from "@tunesmith/tensor";
+import { type FourBitCodec, fourBitCodec, type LoraAdapter } from "@tunesmith/lora";
+import { loadModel, type Model } from "@tunesmith/models";
+import { loadAdapter } from "@tunesmith/sft";
+import type { Device } from "@tunesmith/tensor";
 
 /** A model and the adapter that is used with it, nothing of which trains. */
 export interface ReadyModel {
@@ -32,16 +26,7 @@ export async function loadReadyModel(
     positions: options.positions,
     codec: options.codec ?? fourBitCodec(),
   });
-  if (options.adapter === undefined) return { model, adapter: undefined };
-  const sizes = linearPaths(model.config);
-  const { config, targets, shapes, values } = await readPeft(files, options.adapter, sizes);
-  const tensors = frozenTensors(device, shapes, (name) => values.get(name)!);
-  const adapter = assembleLora(
-    config,
-    targets,
-    (name) => tensors.get(name)!,
-    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
-  );
+  const adapter = options.adapter === undefined ? undefined : await loadAdapter(model, files, options.adapter);
   return { model, adapter };
 }
 

@@ -31,7 +31,7 @@ export async function readPeft(files: Files, folder: string, sizes: LinearSizes)
   const file = await files.open(configPath);
   const text = await file.read(0, file.size).finally(() => file.close());
   const { config, baseModel } = readPeftConfig(new TextDecoder("utf-8", { fatal: true }).decode(text), configPath);
-  const targets = resolveTargets(config, sizes.keys());
+  const targets = resolveTargets(config, sizes.keys(), { idleExclusions: true });
   const shapes = loraShapes(config, targets, sizes);
 
   const path = files.join(folder, "adapter_model.safetensors");

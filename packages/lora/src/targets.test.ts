@@ -33,6 +33,12 @@ describe("resolveTargets", () => {
     const experts = ["model.layers.1.experts.0.up_proj", "model.layers.0.experts.1.up_proj"];
     expect(resolveTargets({ targetModules: ["up_proj"], layersToTransform: [1] }, experts)).toEqual([experts[0]]);
   });
+  test("an exclusion may concern layers that are no target, and in a saved adapter none at all", () => {
+    const names = { targetModules: ["q_proj"], excludeModules: ["v_proj"] };
+    expect(resolveTargets(names, paths)).toEqual([paths[0], paths[3]]);
+    const saved = { ...names, excludeModules: ["o_proj"] };
+    expect(resolveTargets(saved, paths, { idleExclusions: true })).toEqual([paths[0], paths[3]]);
+  });
   test.each<[string, Partial<LoraConfig>]>([
     ["an exclusion of nothing", { excludeModules: ["o_proj"] }],
     ["everything excluded", { excludeModules: ".*" }],

@@ -10,6 +10,7 @@ export type TargetModules = string | readonly string[];
  *
  * @param config - what to match
  * @param paths - the model's linear layers without the output head
+ * @param options.idleExclusions - exclusions may match nothing, as in a saved adapter whose targets name what was left
  * @throws LoraError `TARGET_UNMATCHED` for anything in the config that matches nothing, with the nearest name
  */
 export function resolveTargets(
@@ -18,12 +19,14 @@ export function resolveTargets(
     "targetModules" | "excludeModules" | "layersToTransform" | "layersPattern" | "rankPattern" | "alphaPattern"
   >,
   paths: Iterable<string>,
+  { idleExclusions = false }: { readonly idleExclusions?: boolean } = {},
 ): string[] {
   const all = [...paths];
   let found = matchTargets(config.targetModules, all);
   if (config.excludeModules !== undefined) {
-    const excluded = new Set(matchTargets(config.excludeModules, found, "exclude_modules"));
-    found = found.filter((path) => !excluded.has(path));
+    const excludes = matcher(config.excludeModules, "exclude_modules");
+    if (!idleExclusions) matchTargets(config.excludeModules, all, "exclude_modules");
+    found = found.filter((path) => !excludes(path));
   }
   if (config.layersToTransform) found = inLayers(config, found);
   if (found.length === 0)
@@ -47,16 +50,21 @@ export function resolveTargets(
  * @throws LoraError `TARGET_UNMATCHED` for a target that matches nothing, with the nearest name
  */
 export function matchTargets(targets: TargetModules, all: readonly string[], name = "target_modules"): string[] {
-  if (targets === "all-linear") return [...all];
-  if (typeof targets === "string") {
-    const pattern = regex(name, targets);
-    const found = all.filter((path) => pattern.test(path));
-    if (found.length === 0) throw unmatched(name, targets, all);
-    return found;
-  }
-  const matches = (path: string, target: string): boolean => path === target || path.endsWith(`.${target}`);
-  for (const target of targets) if (!all.some((path) => matches(path, target))) throw unmatched(name, target, all);
-  return all.filter((path) => targets.some((target) => matches(path, target)));
+  const matches = matcher(targets, name);
+  const found = all.filter(matches);
+  if (typeof targets !== "string") {
+    for (const target of targets) if (!all.some(matcher([target], name))) throw unmatched(name, target, all);
+  } else if (found.length === 0 && targets !== "all-linear") throw unmatched(name, targets, all);
+  return found;
+}
+
+/** Whether a path is meant. */
+function matcher(targets: TargetModules, name: string): (path: string) => boolean {
+  if (targets === "all-linear") return () => true;
+  if (typeof targets !== "string")
+    return (path) => targets.some((target) => path === target || path.endsWith(`.${target}`));
+  const pattern = regex(name, targets);
+  return (path) => pattern.test(path);
 }
 
 /** PEFT takes the first number behind a dot-name, or behind one of `layersPattern`, as the layer. */

@@ -26,6 +26,7 @@ export { evaluate } from "./evaluate.ts";
 export { ScorePrograms } from "./score.ts";
 export type { Scores } from "./score.ts";
 export type { BoundaryEvent, EvalEvent, EvalResult, StepEvent, TaskLoss, TrainEvent } from "./events.ts";
+export { loadAdapter } from "./load-adapter.ts";
 export { modelFlops } from "./model-flops.ts";
 export { chooseMemory } from "./choose-memory.ts";
 export type { MemoryChoice, MemoryRequest } from "./choose-memory.ts";

@@ -1,0 +1,157 @@
+// Adapters and models cross between this repository and transformers, PEFT and bitsandbytes in both directions; logits
+// decide. Run by `npm run test:interop`.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fourBitCodec, type LoraConfig, readPeftConfig, writePeft } from "@tunesmith/lora";
+import { loadModel, type Model } from "@tunesmith/models";
+import { nodeFiles } from "@tunesmith/node";
+import { loadAdapter, tuneLora } from "@tunesmith/sft";
+import type { Device } from "@tunesmith/tensor";
+import { seededNormals } from "@tunesmith/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runCli } from "../support/cli.ts";
+import { testDevice } from "../support/device.ts";
+import { maxError } from "../support/goldens.ts";
+import { ADAPTERS, BASES, IDS, QUANTIZED } from "./cases.ts";
+import { logitsOf } from "./logits.ts";
+import { runPython } from "./python.ts";
+
+/** What open.py says about one case. */
+interface Opened {
+  readonly logits: readonly number[];
+  readonly warnings: readonly string[];
+  readonly missing_keys: readonly string[];
+  readonly unexpected_keys: readonly string[];
+  readonly mismatched_keys: readonly string[];
+  /** tensors of an adapter that PEFT names or reads otherwise */
+  readonly different?: readonly string[];
+}
+
+const TOLERANCE = 1e-4;
+const WORKS = { missing_keys: [], unexpected_keys: [], mismatched_keys: [], warnings: [] };
+
+const folder = mkdtempSync(join(tmpdir(), "tunesmith-interop-"));
+const at = (...parts: string[]): string => join(folder, ...parts);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const files = nodeFiles();
+let device: Device;
+/** logits by base and by adapter, from make.py */
+let theirs: Record<string, number[]>;
+/** from open.py, and our own logits of the same */
+let opened: Record<string, Opened>;
+const ours = new Map<string, Float32Array>();
+
+const load = (model: string): Promise<Model> => loadModel(device, files, model, { codec: fourBitCodec() });
+
+beforeAll(async () => {
+  device = await testDevice();
+  const request = { folder, ids: IDS, bases: BASES, adapters: ADAPTERS, quantize: QUANTIZED };
+  theirs = runPython("make.py", request, at("logits.json"));
+  const cases = [...(await writeAdapters()), ...(await writeModels())];
+  opened = runPython("open.py", { out: at("report.json"), ids: IDS, cases }, at("report.json"));
+}, 600_000);
+
+/** A new adapter of every kind on a base that PEFT made, every tensor of it moved away from its start. */
+async function writeAdapters(): Promise<object[]> {
+  const cases: object[] = [];
+  for (const [name, { base }] of Object.entries(ADAPTERS)) {
+    const model = await load(at(base));
+    const tuning = tuneLora(model, kind(name), { seed: 1 });
+    for (const [i, parameter] of tuning.store.names.entries()) {
+      const values = await tuning.store.read(parameter, "values");
+      const noise = seededNormals(values.length, i + 1);
+      tuning.store.write(
+        parameter,
+        "values",
+        values.map((value, k) => value + 0.1 * noise[k]!),
+      );
+    }
+    const to = at(`ours-${name}`);
+    await writePeft(files, to, tuning.adapter, at(base));
+    ours.set(name, await logitsOf(model, tuning.adapter, IDS));
+    cases.push({ name, base: at(base), adapter: to });
+    tuning.adapter.dispose();
+    tuning.store.dispose();
+    model.dispose();
+  }
+  return cases;
+}
+
+/** Merged and quantized models, written by the command line. */
+async function writeModels(): Promise<object[]> {
+  const written: [name: string, command: string[]][] = [
+    ...MERGED.map((name): [string, string[]] => [
+      `merged ${name}`,
+      ["merge", "--model", at(ADAPTERS[name]!.base), "--adapter", at(`ours-${name}`)],
+    ]),
+    ...["nf4", "fp4"].map((type): [string, string[]] => [
+      `quantized ${type}`,
+      ["quantize", "--model", at("llama64"), "--type", type, "--double-quant"],
+    ]),
+  ];
+  const cases: object[] = [];
+  for (const [name, command] of written) {
+    const out = at(name.replace(" ", "-"));
+    const { exitCode, stderr } = await runCli([...command, "--out", out]);
+    expect(exitCode, stderr).toBe(0);
+    const model = await load(out);
+    ours.set(name, await logitsOf(model, undefined, IDS));
+    model.dispose();
+    cases.push({ name, base: out });
+  }
+  return cases;
+}
+
+const MERGED = Object.keys(ADAPTERS).filter((name) => !(ADAPTERS[name]!.base in QUANTIZED));
+
+/** The config of a case as this repository has it: what PEFT wrote, with the targets as they were asked for. */
+function kind(name: string): LoraConfig {
+  const path = at(name, "adapter_config.json");
+  const { config } = readPeftConfig(readFileSync(path, "utf8"), path);
+  return { ...config, targetModules: ADAPTERS[name]!.config["target_modules"] as string | string[] };
+}
+
+describe.each(Object.entries(ADAPTERS))("%s", (name, { base }) => {
+  test("what PEFT wrote gives PEFT's logits here", async () => {
+    const model = await load(at(base));
+    const adapter = await loadAdapter(model, files, at(name));
+    const logits = await logitsOf(model, adapter, IDS);
+    expect(maxError(theirs[base]!, theirs[name]!)).toBeGreaterThan(1e-2);
+    expect(maxError(logits, theirs[name]!)).toBeLessThan(TOLERANCE);
+    adapter.dispose();
+    model.dispose();
+  });
+
+  test("what was written here opens in PEFT without a word, and gives the same logits", () => {
+    const { logits, ...said } = opened[name]!;
+    expect(said).toEqual({ ...WORKS, different: [] });
+    expect(maxError(theirs[base]!, logits)).toBeGreaterThan(1e-2);
+    expect(maxError(ours.get(name)!, logits)).toBeLessThan(TOLERANCE);
+  });
+});
+
+describe.each(MERGED)("merged %s", (name) => {
+  test("opens in transformers, with the logits of base and adapter", () => {
+    const { logits, ...said } = opened[`merged ${name}`]!;
+    expect(said).toEqual(WORKS);
+    expect(maxError(ours.get(name)!, logits)).toBeLessThan(TOLERANCE);
+    expect(maxError(ours.get(`merged ${name}`)!, logits)).toBeLessThan(TOLERANCE);
+  });
+});
+
+describe.each([...Object.keys(BASES), ...Object.keys(QUANTIZED)])("base %s", (name) => {
+  test("has the logits here that transformers and bitsandbytes give", async () => {
+    const model = await load(at(name));
+    expect(maxError(await logitsOf(model, undefined, IDS), theirs[name]!)).toBeLessThan(TOLERANCE);
+    model.dispose();
+  });
+});
+
+test.each(["nf4", "fp4"])("a folder quantized here to %s opens in transformers and bitsandbytes", (type) => {
+  const { logits, ...said } = opened[`quantized ${type}`]!;
+  expect(said).toEqual(WORKS);
+  expect(maxError(ours.get(`quantized ${type}`)!, logits)).toBeLessThan(TOLERANCE);
+  expect(maxError(theirs["llama64"]!, logits)).toBeGreaterThan(1e-2);
+});
