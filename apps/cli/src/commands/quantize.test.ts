@@ -56,6 +56,17 @@ describe("quantize", () => {
     expect(readdirSync(cwd)).toEqual(["model"]);
   });
 
+  test("GPT-2's weights, which lie turned, are refused", async () => {
+    const cwd = folderWith();
+    const gpt2 = goldenPath("models", "gpt2");
+    const result = await runCli(["quantize", "--model", gpt2, "--out", "four", "--json"], { cwd });
+    expect(result.document().error).toMatchObject({
+      code: "QUANT_UNSUPPORTED",
+      received: "transformer.h.0.attn.c_attn",
+    });
+    expect(readdirSync(cwd)).toEqual([]);
+  });
+
   test("a folder that holds something stays as it is; a quantized one is not quantized again", async () => {
     const cwd = folderWith({ ...MODEL, "four/mine.txt": "x" });
     const full = await runCli(["quantize", "--model", "model", "--out", "four", "--json"], { cwd });

@@ -3,7 +3,13 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Files } from "@tunesmith/core";
-import { bitsandbytesConfig, type FourBitOptions, withQuantizationConfig, writeBitsandbytes } from "@tunesmith/lora";
+import {
+  bitsandbytesConfig,
+  type FourBitOptions,
+  LoraError,
+  withQuantizationConfig,
+  writeBitsandbytes,
+} from "@tunesmith/lora";
 import { checkModel, linearPaths } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
 import { openModel } from "@tunesmith/safetensors";
@@ -32,11 +38,13 @@ export async function run(_: readonly string[], options: Options<Flags>, context
   };
   await requireFolder(files, model, "config.json", "model folder");
   const config = await checkModel(files, model);
+  const paths = linearPaths(config);
+  refuseTurned(model, paths);
   const existed = await requireEmpty(out);
 
   const tensors = await openModel(files, model);
   try {
-    const projections = new Set([...linearPaths(config).keys()].map((path) => `${path}.weight`));
+    const projections = new Set([...paths.keys()].map((path) => `${path}.weight`));
     await mkdir(out, { recursive: true });
     const { bytes, elements } = await writeBitsandbytes(
       files,
@@ -73,6 +81,22 @@ export async function run(_: readonly string[], options: Options<Flags>, context
   } finally {
     await tensors.close();
   }
+}
+
+/** @throws LoraError `QUANT_UNSUPPORTED` for weights that lie [in, out]: bitsandbytes stores them turned */
+function refuseTurned(model: string, paths: ReturnType<typeof linearPaths>): void {
+  const turned = [...paths].find(([, { layout }]) => layout === "in_out")?.[0];
+  if (turned === undefined) return;
+  throw new LoraError(
+    "QUANT_UNSUPPORTED",
+    `${model}: ${turned} is stored [in, out], which bitsandbytes turns before it quantizes`,
+    {
+      path: model,
+      received: turned,
+      expected: "weights stored [out, in]",
+      fix: "train with tune.method: qlora, which quantizes such weights as they lie",
+    },
+  );
 }
 
 /** @throws CliError `FLAG_INVALID` */
