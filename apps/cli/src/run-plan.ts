@@ -1,7 +1,7 @@
 // What a run will take before anything of it exists: exact bytes, and the way to cut it that fits the memory. `plan`
 // prints it, `train` obeys it and writes it to plan.json.
 
-import type { Files } from "@tunesmith/core";
+import { type Files, isTunesmithError } from "@tunesmith/core";
 import { parameterShapes, planModel, readModelFormats, type WeightCodec } from "@tunesmith/models";
 import {
   chooseMemory,
@@ -35,6 +35,8 @@ export interface PlanDocument {
   readonly cross_entropy_rows: number;
   /** bytes; null: only the device's limits count */
   readonly memory_budget: number | null;
+  /** false only where `plan` shows what this machine has no memory for */
+  readonly fits: boolean;
   readonly reason: string;
 }
 
@@ -58,12 +60,14 @@ const HOST_SHARE = 0.9;
 
 /**
  * Plans a run for a device and chooses what its config leaves open.
+ *
+ * @param options.evenIfTooLarge - where no budget is written and nothing fits what is free, plans the smallest way
  * @throws SftError `MEMORY_BUDGET` if nothing fits
  */
 export async function planTheRun(
   loaded: LoadedConfig,
   data: RunData,
-  { files, device, codec }: RunDevice,
+  { files, device, codec, ...options }: RunDevice & { readonly evenIfTooLarge?: boolean },
 ): Promise<RunPlan> {
   const { config } = loaded;
   const { train } = config;
@@ -94,10 +98,20 @@ export async function planTheRun(
     },
     budget,
   };
-  let choice = chooseMemory(request);
+  const choose = (): MemoryChoice => {
+    try {
+      return chooseMemory(request);
+    } catch (error) {
+      const show = options.evenIfTooLarge === true && train.memory_budget === "auto";
+      if (!show || !isTunesmithError(error) || error.code !== "MEMORY_BUDGET") throw error;
+      const smallest = { microBatchSize: 1, recompute: "layer", chunkRows: 64, ...request.fixed } as const;
+      const choice = chooseMemory({ ...request, fixed: smallest, budget: Infinity });
+      return { ...choice, reason: `more than is free here: ${error.message}` };
+    }
+  };
+  let choice = choose();
   // kernels that are chosen by measuring differ in the memory they need: what is planned is what was measured
-  for (let round = 0; round < MEASURED_ROUNDS && (await measureKernels(device, twin)); round++)
-    choice = chooseMemory(request);
+  for (let round = 0; round < MEASURED_ROUNDS && (await measureKernels(device, twin)); round++) choice = choose();
   const { plan } = choice;
   return {
     choice,
@@ -114,6 +128,7 @@ export async function planTheRun(
       recompute: choice.recompute,
       cross_entropy_rows: choice.chunkRows,
       memory_budget: budget === Infinity ? null : budget,
+      fits: plan.peakBytes <= budget,
       reason: choice.reason,
     },
   };

@@ -9,6 +9,9 @@ import { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
 import { attentionShape, decode } from "./decoder.ts";
 import type { Adapter, Attend, Model } from "./decoder.ts";
 
+/** The next token needs the logits of the last one. */
+const ONE_IN_FLIGHT = { inFlight: 1 };
+
 /** Keys and values of every layer for a number of rows, and the programs that fill and use them. */
 export class KeyValueCache {
   readonly #model: Model;
@@ -88,46 +91,56 @@ export class KeyValueCache {
 
   #recordPrefill(tokens: number): Program {
     const { config, device } = this.#model;
-    return record(device, `prefill of ${tokens} tokens`, (inputs) => {
-      const sequence = declareTokens(inputs, tokens);
-      const slots = inputs.input("slots", [tokens], "i32");
-      const attend: Attend = (layer, q, k, v) => {
-        storeKeysValues(k, v, this.#layers[layer]!, slots);
-        return attention(q, k, v, {
-          segments: sequence.segments,
-          ...attentionShape(config, layer),
+    return record(
+      device,
+      `prefill of ${tokens} tokens`,
+      (inputs) => {
+        const sequence = declareTokens(inputs, tokens);
+        const slots = inputs.input("slots", [tokens], "i32");
+        const attend: Attend = (layer, q, k, v) => {
+          storeKeysValues(k, v, this.#layers[layer]!, slots);
+          return attention(q, k, v, {
+            segments: sequence.segments,
+            ...attentionShape(config, layer),
+          });
+        };
+        const hidden = decode(this.#model, sequence, { adapter: this.#adapter, attend });
+        const ends = empty(device, [this.#rows, config.hiddenSize]);
+        launch(gatherRows, {
+          spec: { format: "f32" },
+          params: { count: this.#rows, dim: config.hiddenSize, first_id: 0, first_row: 0, rows: tokens },
+          reads: { ids: inputs.input("last", [this.#rows], "i32"), table: hidden },
+          writes: { out: ends },
         });
-      };
-      const hidden = decode(this.#model, sequence, { adapter: this.#adapter, attend });
-      const ends = empty(device, [this.#rows, config.hiddenSize]);
-      launch(gatherRows, {
-        spec: { format: "f32" },
-        params: { count: this.#rows, dim: config.hiddenSize, first_id: 0, first_row: 0, rows: tokens },
-        reads: { ids: inputs.input("last", [this.#rows], "i32"), table: hidden },
-        writes: { out: ends },
-      });
-      return { logits: this.#logits(ends) };
-    });
+        return { logits: this.#logits(ends) };
+      },
+      ONE_IN_FLIGHT,
+    );
   }
 
   #recordStep(): Program {
     const { config, device } = this.#model;
     const rows = this.#rows;
-    return record(device, `decode ${rows} rows`, (inputs: Inputs) => {
-      const of = (name: string): Tensor<"i32"> => inputs.input(name, [rows], "i32");
-      const [slots, lengths] = [of("slots"), of("lengths")];
-      const attend: Attend = (layer, q, k, v) => {
-        const cache = this.#layers[layer]!;
-        storeKeysValues(k, v, cache, slots);
-        return cachedAttention(q, cache, {
-          lengths,
-          ...attentionShape(config, layer),
-        });
-      };
-      const tokens = { ids: of("ids"), positions: of("positions") };
-      const hidden = decode(this.#model, tokens, { adapter: this.#adapter, attend });
-      return { logits: this.#logits(hidden) };
-    });
+    return record(
+      device,
+      `decode ${rows} rows`,
+      (inputs: Inputs) => {
+        const of = (name: string): Tensor<"i32"> => inputs.input(name, [rows], "i32");
+        const [slots, lengths] = [of("slots"), of("lengths")];
+        const attend: Attend = (layer, q, k, v) => {
+          const cache = this.#layers[layer]!;
+          storeKeysValues(k, v, cache, slots);
+          return cachedAttention(q, cache, {
+            lengths,
+            ...attentionShape(config, layer),
+          });
+        };
+        const tokens = { ids: of("ids"), positions: of("positions") };
+        const hidden = decode(this.#model, tokens, { adapter: this.#adapter, attend });
+        return { logits: this.#logits(hidden) };
+      },
+      ONE_IN_FLIGHT,
+    );
   }
 
   #logits(hidden: Tensor): Tensor {

@@ -1,7 +1,7 @@
 // `plan` on a tiny model. Needs a WebGPU device; software counts.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
 import { modelFolder } from "../../../../tests/support/model-folder.ts";
@@ -86,6 +86,20 @@ describe("plan", () => {
     };
     const { micro_batch_size, recompute, cross_entropy_rows } = tight as unknown as Record<string, unknown>;
     expect(train).toMatchObject({ micro_batch_size, recompute, cross_entropy_rows });
+  });
+
+  test("a run that is larger than memory is planned, not measured; training it is refused", async () => {
+    vi.spyOn(process, "availableMemory").mockReturnValue(2 ** 18);
+    try {
+      const large = await plan();
+      expect(large).toMatchObject({ fits: false, time: null, micro_batch_size: 1, recompute: "layer" });
+      expect(large.peak_bytes).toBeGreaterThan(2 ** 18);
+      expect(large.reason).toMatch(/^more than is free here/);
+      const { exitCode, document } = await runCli(["train", "run.yaml", "--set", "output=large", "--json"], { cwd });
+      expect([exitCode, document().error.code]).toEqual([4, "MEMORY_BUDGET"]);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   test("what is written is obeyed; text for a person", async () => {

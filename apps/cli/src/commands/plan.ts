@@ -9,7 +9,7 @@ import type { Options } from "../flags.ts";
 import { withAddedTokens } from "../grown-base.ts";
 import { loadRunData } from "../run-data.ts";
 import { planText, planTheRun } from "../run-plan.ts";
-import { measureRun } from "../step-time.ts";
+import { measureRun, type TimeDocument } from "../step-time.ts";
 import { requireFolder } from "../tuned-model.ts";
 import { setsOf } from "./train.ts";
 
@@ -25,12 +25,14 @@ export async function run(
   const data = await loadRunData(loaded, { files, now: new Date() });
   const device = await openGpu(context);
   const on = { files, device, codec: await baseCodec(files, loaded) };
-  const plan = await planTheRun(loaded, data, on);
-  const time = await measureRun(loaded, data, plan, on);
-  const { tokens, layers } = time.measured;
-  const text = [
-    planText(plan.document),
-    `time: ${time.seconds_per_step} s per step, ${time.seconds} s in all without evaluation, from a micro-batch of ${tokens} tokens through ${layers.join(" and ")} of ${data.modelConfig.layers} layers`,
-  ].join("\n");
+  const plan = await planTheRun(loaded, data, { ...on, evenIfTooLarge: true });
+  // what does not fit cannot be timed here
+  const time = plan.document.fits ? await measureRun(loaded, data, plan, on) : null;
+  const text = `${planText(plan.document)}\n${time ? timeText(time, data.modelConfig.layers) : "time: not measured"}`;
   return { document: { ...plan.document, time }, text };
+}
+
+function timeText({ seconds_per_step: step, seconds, measured }: TimeDocument, layers: number): string {
+  const ran = `a micro-batch of ${measured.tokens} tokens through ${measured.layers.join(" and ")} of ${layers} layers`;
+  return `time: ${step} s per step, ${seconds} s in all without evaluation, from ${ran}`;
 }

@@ -199,3 +199,22 @@ describe("what is refused", () => {
     expect(() => schedule.window(1)).toThrow(expect.objectContaining({ code: "SCHEDULE_INVALID" }));
   });
 });
+
+test("micro-batches may be cut: the same examples of the same step, bins stay whole", () => {
+  const tasks = [{ name: "a" }];
+  const exampleTasks = new Int32Array(23);
+  const plain = { tasks, exampleTasks, seed: 3, batchSize: 5, gradAccumulation: 2, epochs: 2, shuffle: true };
+  const lengths = Int32Array.from(exampleTasks, (_, i) => 1 + ((i * 7) % 10));
+  for (const options of [plain, { ...plain, bins: { lengths, maxLength: 12 } }]) {
+    const schedule = createSchedule(options);
+    for (let step = 0; step < schedule.totalSteps; step++) {
+      const whole = schedule.window(step);
+      expect(schedule.window(step, 2).flat()).toEqual(whole.flat());
+      expect(schedule.window(step, 5)).toEqual(whole);
+      // parts of one micro-batch never reach into the next
+      const borders = (parts: number[][]): number[] => parts.map((_, i) => parts.slice(0, i + 1).flat().length);
+      expect(borders(schedule.window(step, 2))).toEqual(expect.arrayContaining(borders(whole)));
+      if (options === plain) expect(Math.max(...schedule.window(step, 2).map((part) => part.length))).toBe(2);
+    }
+  }
+});
