@@ -1167,6 +1167,8 @@ export const mutants: readonly Mutant[] = [
     find: "(value) => !Number.isFinite(value)",
     replace: "(value) => value === Infinity",
     tests: ["packages/lora/src/four-bit/bitsandbytes.test.ts"],
+  },
+  {
     name: "the plan forgets the copy that saving reads through",
     file: "packages/sft/src/plan-run.ts",
     find: "{ copyBytes: largestCopy(tuning) }",

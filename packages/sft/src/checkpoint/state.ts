@@ -44,12 +44,15 @@ export async function writeState(
 ): Promise<void> {
   const tensors = new Map<string, TensorToWrite>();
   for (const moment of store.moments)
-    for (const [name, values] of await store.readAll(moment))
+    for (const name of store.names) {
+      // one by one: the memory plan has room for the copy of one parameter, not of all
+      const values = await store.read(name, moment);
       tensors.set(`${moment}.${name}`, {
         dtype: "F32",
         shape: [values.length],
         data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       });
+    }
   await writeSafetensors(files, files.join(folder, OPTIMIZER_FILE), tensors);
   const text = `${JSON.stringify({ format_version: FORMAT_VERSION, ...state }, null, 2)}\n`;
   await files.writeAtomic(files.join(folder, STATE_FILE), [new TextEncoder().encode(text)]);
