@@ -38,7 +38,7 @@ describe("--resume", () => {
   let whole: string;
   beforeAll(async () => {
     whole = folderWith({ ...modelFolder("model", { weights: true }), "run.yaml": CONFIG, "d.jsonl": ROWS.join("\n") });
-    expect((await runCli(["train", "run.yaml", "--json"], { cwd: whole })).exitCode).toBe(0);
+    await runCli(["train", "run.yaml", "--json"], { cwd: whole });
   });
   /** The folder as a process would have left it that was killed some time after the checkpoint of `step`. */
   function killedAfter(step: number): string {
@@ -55,6 +55,7 @@ describe("--resume", () => {
 
   test("keeps the newest checkpoints and the best adapters they know of", () => {
     const { folders } = outcome(whole) as { folders: string[] };
+    expect(existsSync(join(whole, "run", "sft.json"))).toBe(true);
     expect(folders).toEqual(expect.arrayContaining(["step-6", "step-8"]));
     for (const name of folders) {
       const sealed = existsSync(join(whole, "run", "checkpoints", name, "manifest.json"));
