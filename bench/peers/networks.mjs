@@ -1,11 +1,10 @@
 // The peers' two networks on our stack: one recorded step (forward, backward, Adam), replayed.
 import {
-  add,
+  addLayerNorm,
   attention,
   backward,
   embedding,
   gelu,
-  layerNorm,
   linear,
   linearCrossEntropy,
   matmul,
@@ -125,19 +124,22 @@ function transformer(device) {
   return network(device, { parameters, data, lr, steps }, (at, input) => {
     const segments = { start: input("start"), end: input("end") };
     const options = { segments, heads, kvHeads: heads, headDim, scale: headDim ** -0.5 };
-    /** @type {(x: Tensor, name: string) => Tensor} */
-    const norm = (x, name) => layerNorm(x, at(name), { eps: 1e-5 });
+    /** @type {(x: Tensor, y: Tensor, name: string) => { sum: Tensor, normed: Tensor }} */
+    const norm = (x, y, name) => addLayerNorm(x, y, at(name), { eps: 1e-5 });
 
-    let h = add(embedding(at("wte"), input("ids")), embedding(at("wpe"), input("positions")));
+    let h = norm(embedding(at("wte"), input("ids")), embedding(at("wpe"), input("positions")), "h0.ln1");
     for (let layer = 0; layer < layers; layer++) {
       const w = (/** @type {string} */ name) => at(`h${layer}.${name}`);
-      const n1 = norm(h, `h${layer}.ln1`);
-      const a = attention(matmul(n1, w("q")), matmul(n1, w("k")), matmul(n1, w("v")), options);
-      h = add(h, matmul(a, w("o")));
-      h = add(h, matmul(gelu(matmul(norm(h, `h${layer}.ln2`), w("up"))), w("down")));
+      const a = attention(matmul(h.normed, w("q")), matmul(h.normed, w("k")), matmul(h.normed, w("v")), options);
+      h = norm(h.sum, matmul(a, w("o")), `h${layer}.ln2`);
+      h = norm(
+        h.sum,
+        matmul(gelu(matmul(h.normed, w("up"))), w("down")),
+        layer + 1 < layers ? `h${layer + 1}.ln1` : "lnf",
+      );
     }
     const targets = { targets: input("targets"), weights: input("weights"), rows: input("rows") };
-    return linearCrossEntropy(norm(h, "lnf"), at("head"), targets).loss;
+    return linearCrossEntropy(h.normed, at("head"), targets).loss;
   });
 }
 
