@@ -152,7 +152,7 @@ export function planText({ peak_bytes, categories, ...document }: PlanDocument):
   return [
     `memory at its peak: ${bytesText(peak_bytes)} (${peak_bytes} bytes)`,
     ...rows,
-    `most is alive in ${peak.program} at ${peak.op}; shared memory is ${ratio.toFixed(3)} × the least possible`,
+    `most is alive in ${peak.program} at ${peak.op.replace(/\{.*/, "")}; shared memory is ${ratio.toFixed(3)} × the least possible`,
     `parameters: ${parameters.total}, of which ${parameters.trainable} train`,
     `steps: ${steps}`,
     reason,
