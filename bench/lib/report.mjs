@@ -1,5 +1,6 @@
 // How every benchmark here speaks: JSON lines, then a table for people.
 import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism, loadavg } from "node:os";
 import { dirname } from "node:path";
 
 /**
@@ -10,7 +11,10 @@ import { dirname } from "node:path";
  * @param {string | undefined} of.out file for the JSON lines; default: stdout, before the table
  */
 export function report({ lines, columns, rows, out }) {
-  const json = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  const [head, ...rest] = lines;
+  // what else the machine does decides how far wall clock can be trusted
+  const machine = { cpus: availableParallelism(), load_average: loadavg()[0] };
+  const json = [{ ...head, ...machine }, ...rest].map((line) => `${JSON.stringify(line)}\n`).join("");
   if (out === undefined) process.stdout.write(`${json}\n`);
   else {
     mkdirSync(dirname(out), { recursive: true });
