@@ -77,6 +77,22 @@ export const ADAPTERS: Readonly<Record<string, AdapterCase>> = {
     base: "gpt2",
     config: { r: 4, lora_alpha: 8, target_modules: ["c_attn", "c_proj"], use_dora: true, fan_in_fan_out: true },
   },
+  whole: {
+    base: "llama",
+    config: { r: 4, lora_alpha: 8, target_modules: ["q_proj"], modules_to_save: ["lm_head", "embed_tokens"] },
+  },
+  whole_head_tied: {
+    base: "qwen2",
+    config: { r: 4, lora_alpha: 8, target_modules: ["q_proj"], modules_to_save: ["lm_head"] },
+  },
+  whole_embedding_tied: {
+    base: "gpt2",
+    config: { r: 4, lora_alpha: 8, target_modules: ["c_attn"], modules_to_save: ["wte"], fan_in_fan_out: true },
+  },
+  qlora_whole: {
+    base: "llama4bit",
+    config: { r: 4, lora_alpha: 8, target_modules: "all-linear", modules_to_save: ["lm_head"] },
+  },
   qlora: { base: "llama4bit", config: { r: 4, lora_alpha: 8, target_modules: "all-linear" } },
 };
 

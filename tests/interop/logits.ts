@@ -1,4 +1,4 @@
-import { declareTokens, forward, type Adapter, type Model, tokenValues } from "@tunesmith/models";
+import { declareTokens, forward, type Adapter, type Model, outputHead, tokenValues } from "@tunesmith/models";
 import { softCap } from "@tunesmith/autograd";
 import { empty, matmul, record } from "@tunesmith/tensor";
 
@@ -13,7 +13,7 @@ export async function logitsOf(
   const program = record(device, "logits", (inputs) => {
     const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
     const logits = empty(device, [tokens, config.vocabSize]);
-    matmul({ layout: "nt", a: hidden, b: model.lm_head, out: logits });
+    matmul({ layout: "nt", a: hidden, b: outputHead(model, adapter), out: logits });
     return { logits: config.logitSoftCap === undefined ? logits : softCap(logits, config.logitSoftCap) };
   });
   const sequence = {

@@ -1,6 +1,6 @@
 import type { Files } from "@tunesmith/core";
 import { readPeft } from "@tunesmith/lora";
-import { linearPaths, type Model } from "@tunesmith/models";
+import { linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
 import { tuneLora } from "@tunesmith/sft";
 import { checkAgainstAdapter } from "./config/init-from.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -16,7 +16,7 @@ export async function putAdapter(
   const { moments } = optimizerOf(loaded.config);
   const loraPlusRatio = tune.loraplus_lr_ratio;
   if (tune.init_from !== null) {
-    const from = await readPeft(files, tune.init_from, linearPaths(model.config));
+    const from = await readPeft(files, tune.init_from, linearPaths(model.config), replaceableWeights(model.config));
     checkAgainstAdapter(loaded, from.config);
     return tuneLora(model, { ...from.config, dropout: tune.dropout }, { seed, from, moments, loraPlusRatio });
   }
@@ -32,6 +32,7 @@ export async function putAdapter(
     alphaPattern: tune.alpha_pattern,
     dropout: tune.dropout,
     useDora: tune.use_dora,
+    modulesToSave: tune.modules_to_save,
   };
   return tuneLora(model, config, { seed, moments, loraPlusRatio });
 }

@@ -177,11 +177,10 @@ function budgetOf({ train }: ResolvedConfig, { facts }: Device): number {
   return facts.software ? Math.floor(process.availableMemory() * HOST_SHARE) : Infinity;
 }
 
-function countParameters({ model, adapter }: Tuning): PlanDocument["parameters"] {
-  const trainable = [...(adapter?.modules.values() ?? [])].reduce((sum, { a, b }) => sum + a.size + b.size, 0);
-  const base = [...parameterShapes(model.config).values()].reduce(
-    (sum, shape) => sum + shape.reduce((n, d) => n * d, 1),
-    0,
-  );
+function countParameters({ model, store }: Tuning): PlanDocument["parameters"] {
+  const size = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+  const slices = [...store.layout.slices.values()].flat();
+  const trainable = slices.reduce((sum, { shape }) => sum + size(shape), 0);
+  const base = [...parameterShapes(model.config).values()].reduce((sum, shape) => sum + size(shape), 0);
   return { total: base + trainable, trainable };
 }

@@ -5,9 +5,10 @@
 import { hash32, uniform } from "@tunesmith/core";
 import type { LowRank } from "@tunesmith/autograd";
 import { state } from "@tunesmith/tensor";
-import type { Device, Tensor } from "@tunesmith/tensor";
+import type { Device, Tensor, Weight } from "@tunesmith/tensor";
 import { type BaseWeight, squaredNorms } from "./base-norms.ts";
 import { type LoraConfig, moduleRank } from "./config.ts";
+import { type ReplaceableWeights, savedName } from "./saved.ts";
 
 /** A linear layer an adapter may sit on. */
 export interface LinearSize {
@@ -25,6 +26,9 @@ export interface LoraAdapter {
   /** A, B, scale and magnitude by module path */
   readonly modules: ReadonlyMap<string, LowRank>;
   at(path: string): LowRank | undefined;
+  /** weights that stand in for the base's, f32, by module path: `modules_to_save` */
+  readonly saved: ReadonlyMap<string, Weight>;
+  weight(path: string): Weight | undefined;
   /** Gives back what was computed from the base's weights; tensors of the adapter belong to whoever made them. */
   dispose(): void;
 }
@@ -37,17 +41,20 @@ export function peftNames(path: string): { readonly a: string; readonly b: strin
 
 /**
  * Every tensor of an adapter on `targets`: PEFT name → shape. All A come first, then all B: those of projections of one
- * input adjoin in a parameter store, and share their products. DoRA's magnitudes come last.
+ * input adjoin in a parameter store, and share their products. DoRA's magnitudes come next, modules that are saved whole last.
+ * @param saved - the latter, see `resolveSaved`
  */
 export function loraShapes(
   config: LoraConfig,
   targets: readonly string[],
   sizes: LinearSizes,
+  saved: ReplaceableWeights = new Map(),
 ): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
   for (const path of targets) shapes.set(peftNames(path).a, [moduleRank(config, path).r, sizes.get(path)!.in]);
   for (const path of targets) shapes.set(peftNames(path).b, [sizes.get(path)!.out, moduleRank(config, path).r]);
   if (config.useDora) for (const path of targets) shapes.set(peftNames(path).magnitude, [sizes.get(path)!.out]);
+  for (const [path, shape] of saved) shapes.set(savedName(path), shape);
   return shapes;
 }
 
@@ -55,12 +62,14 @@ export function loraShapes(
  * An adapter over tensors that already exist.
  * @param tensor - the tensor of a PEFT name
  * @param base - the weight of a module of the base; DoRA's magnitudes are relative to its norms
+ * @param saved - weights that stand in for the base's, by module path
  */
 export function assembleLora(
   config: LoraConfig,
   targets: readonly string[],
   tensor: (name: string) => Tensor,
   base: (path: string) => BaseWeight,
+  saved: ReadonlyMap<string, Weight> = new Map(),
 ): LoraAdapter {
   const modules = new Map<string, LowRank>();
   const norms: Tensor[] = [];
@@ -78,6 +87,8 @@ export function assembleLora(
     config,
     modules,
     at: (path) => modules.get(path),
+    saved,
+    weight: (path) => saved.get(path),
     dispose: () => norms.forEach((norm) => norm.dispose()),
   };
 }

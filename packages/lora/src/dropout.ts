@@ -1,5 +1,5 @@
 import { siteId } from "@tunesmith/core";
-import type { DropoutKey, LowRank } from "@tunesmith/autograd";
+import type { DropoutKey } from "@tunesmith/autograd";
 import type { LoraAdapter } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
 
@@ -13,7 +13,7 @@ export function withDropout(
   adapter: LoraAdapter,
   p: number,
   key: Omit<DropoutKey, "site">,
-): { at(path: string): LowRank | undefined } {
+): Pick<LoraAdapter, "at" | "weight"> {
   if (adapter.config.useDora)
     throw new LoraError("ADAPTER_UNSUPPORTED", "DoRA with dropout is not implemented", {
       received: `dropout ${p} with use_dora`,
@@ -21,6 +21,7 @@ export function withDropout(
       fix: "set dropout to 0",
     });
   return {
+    weight: adapter.weight,
     at: (path) => {
       const lowRank = adapter.at(path);
       return lowRank && { ...lowRank, dropout: { p, key: { ...key, site: siteId(path, "lora_dropout") } } };

@@ -22,6 +22,8 @@ export type { MergeDtype } from "./merge.ts";
 export { readPeft, readPeftAlone, writePeft, writePeftFolder } from "./peft.ts";
 export type { PeftAdapter } from "./peft.ts";
 export { readPeftConfig, writePeftConfig } from "./peft-config.ts";
+export { copyWeight, resolveSaved, savedName, wholeWeight } from "./saved.ts";
+export type { ReplaceableWeights } from "./saved.ts";
 export { matchTargets, resolveTargets } from "./targets.ts";
 export type { TargetModules } from "./targets.ts";
 export { fourBitCodec } from "./four-bit/codec.ts";

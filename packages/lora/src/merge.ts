@@ -6,6 +6,7 @@ import type { LinearSizes } from "./adapter.ts";
 import { type Update, updatesOf } from "./algebra/modules.ts";
 import { LoraError } from "./errors.ts";
 import type { PeftAdapter } from "./peft.ts";
+import { savedPaths, savedName } from "./saved.ts";
 
 export type MergeDtype = "F32" | "F16" | "BF16";
 const FLOATING: readonly string[] = ["F32", "F16", "BF16"] satisfies MergeDtype[];
@@ -17,17 +18,31 @@ const PIECE = 1 << 24;
  *
  * @param base - the tensors of the base model, by checkpoint name
  * @param options.sizes - the base's linear layers
+ * @param options.tied - paths of the two weights that are one tensor in the base; a module that is saved whole unties them
  * @param options.dtype - of all floating-point tensors; default: each keeps its own
  * @throws LoraError `MERGE_UNSUPPORTED` where a target's weight is missing or is not F32, F16 or BF16 (4-bit, say)
  */
 export function mergeAdapter(
   base: TensorSource,
   adapter: PeftAdapter,
-  { sizes, dtype }: { sizes: LinearSizes; dtype?: MergeDtype | undefined },
+  {
+    sizes,
+    tied,
+    dtype,
+  }: {
+    sizes: LinearSizes;
+    tied?: { readonly embedding: string; readonly head: string } | undefined;
+    dtype?: MergeDtype | undefined;
+  },
 ): Map<string, TensorToWrite> {
   const updates = new Map([...updatesOf(adapter)].map(([path, update]) => [`${path}.weight`, { path, update }]));
-  for (const name of updates.keys()) {
-    const found = base.tensors.get(name)?.dtype;
+  const whole = new Map(savedPaths(adapter).map((path) => [`${path}.weight`, adapter.values.get(savedName(path))!]));
+  const head = tied && whole.size > 0 ? `${tied.head}.weight` : undefined;
+  /** where a tensor of the merged model comes from; an untied head from the embedding */
+  const sourceOf = (name: string): string =>
+    name === head && !base.tensors.has(name) ? `${tied!.embedding}.weight` : name;
+  for (const name of [...updates.keys(), ...whole.keys()]) {
+    const found = base.tensors.get(sourceOf(name))?.dtype;
     if (found !== undefined && FLOATING.includes(found)) continue;
     throw new LoraError("MERGE_UNSUPPORTED", `merge: the base's ${name} is ${found ?? "missing"}`, {
       received: found ?? "no such tensor",
@@ -36,18 +51,25 @@ export function mergeAdapter(
     });
   }
   const merged = new Map<string, TensorToWrite>();
-  for (const [name, { dtype: own, shape, start, end }] of base.tensors) {
+  for (const name of new Set([...base.tensors.keys(), ...(head === undefined ? [] : [head])])) {
+    const from = sourceOf(name);
+    const { dtype: own, shape, start, end } = base.tensors.get(from)!;
     const to = dtype !== undefined && FLOATING.includes(own) ? dtype : own;
     const change = updates.get(name);
     const form = async function* (): AsyncGenerator<Uint8Array> {
+      const values = whole.get(name);
+      if (values) {
+        yield rounded(values, to as MergeDtype);
+        return;
+      }
       if (change || to !== own) {
-        const values = toF32(await base.read(name), own);
+        const values = toF32(await base.read(from), own);
         if (change) addUpdate(values, change.update, sizes.get(change.path)!.layout ?? "out_in");
         yield rounded(values, to as MergeDtype);
         return;
       }
       for (let at = 0; at < end - start; at += PIECE)
-        yield await base.readRange(name, at, Math.min(PIECE, end - start - at));
+        yield await base.readRange(from, at, Math.min(PIECE, end - start - at));
     };
     merged.set(name, { dtype: to, shape, data: form });
   }

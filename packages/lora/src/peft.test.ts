@@ -112,7 +112,7 @@ describe("readPeftConfig", () => {
     expect(written).toMatchObject({ ...more, layers_pattern: ["layers"] });
     expect(read({ layers_to_transform: 1 }).config.layersToTransform).toEqual([1]);
   });
-  test.each([{ peft_type: "IA3" }, { bias: "all" }, { modules_to_save: ["lm_head"] }, { lora_bias: true }])(
+  test.each([{ peft_type: "IA3" }, { bias: "all" }, { ensure_weight_tying: true }, { lora_bias: true }])(
     "%j would change numbers and is refused by name",
     (change) => {
       expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));

@@ -9,6 +9,7 @@ import type { LoraConfig } from "./config.ts";
 import type { LinearSize, LinearSizes, LoraAdapter } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
 import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
+import { type ReplaceableWeights, readWhole, resolveSaved, savedName } from "./saved.ts";
 import { resolveTargets } from "./targets.ts";
 
 /** An adapter read from a folder, its tensors still on the host. */
@@ -24,15 +25,22 @@ export interface PeftAdapter {
 
 /**
  * Reads a PEFT folder against the linear layers of a model.
+ * @param replaceable - weights that an adapter may bring whole: the model's output head and embedding
  * @throws LoraError for an unsupported config or any tensor that is missing, unexpected or of another shape
  */
-export async function readPeft(files: Files, folder: string, sizes: LinearSizes): Promise<PeftAdapter> {
+export async function readPeft(
+  files: Files,
+  folder: string,
+  sizes: LinearSizes,
+  replaceable: ReplaceableWeights = new Map(),
+): Promise<PeftAdapter> {
   const configPath = files.join(folder, "adapter_config.json");
   const file = await files.open(configPath);
   const text = await file.read(0, file.size).finally(() => file.close());
   const { config, baseModel } = readPeftConfig(new TextDecoder("utf-8", { fatal: true }).decode(text), configPath);
   const targets = resolveTargets(config, sizes.keys(), { idleExclusions: true });
-  const shapes = loraShapes(config, targets, sizes);
+  const saved = new Map(resolveSaved(config, replaceable).map((name) => [name, replaceable.get(name)!]));
+  const shapes = loraShapes(config, targets, sizes, saved);
 
   const path = files.join(folder, "adapter_model.safetensors");
   const tensors = await openSafetensors(files, path);
@@ -86,16 +94,22 @@ export async function readPeft(files: Files, folder: string, sizes: LinearSizes)
 export async function readPeftAlone(files: Files, folder: string): Promise<PeftAdapter> {
   const tensors = await openSafetensors(files, files.join(folder, "adapter_model.safetensors"));
   const sizes = new Map<string, LinearSize>();
+  const whole = new Map<string, readonly [number, number]>();
   try {
     for (const [name, { shape }] of tensors.tensors) {
-      const path = /^base_model\.model\.(.*)\.lora_A\.weight$/.exec(name)?.[1];
-      const out = path === undefined ? undefined : tensors.tensors.get(peftNames(path).b)?.shape[0];
-      if (path !== undefined) sizes.set(path, { in: shape[1] ?? 0, out: out ?? 0 });
+      const [, path, side] = /^base_model\.model\.(.+?)(?:\.lora_([AB]))?\.weight$/.exec(name) ?? [];
+      if (path === undefined) continue; // readPeft names it
+      if (side === undefined) whole.set(path, [shape[0] ?? 0, shape[1] ?? 0]);
+      else
+        sizes.set(path, {
+          ...(sizes.get(path) ?? { in: 0, out: 0 }),
+          ...(side === "A" ? { in: shape[1] ?? 0 } : { out: shape[0] ?? 0 }),
+        });
     }
   } finally {
     await tensors.close();
   }
-  return readPeft(files, folder, sizes);
+  return readPeft(files, folder, sizes, whole);
 }
 
 /** Writes an adapter as PEFT does: f32 tensors under PEFT's names, the tensors first, the config last. */
@@ -113,6 +127,10 @@ export async function writePeft(files: Files, folder: string, adapter: LoraAdapt
       shapes.set(name, tensor.shape);
       values.set(name, (await tensor.read()) as Float32Array);
     }
+  }
+  for (const [path, weight] of adapter.saved) {
+    shapes.set(savedName(path), weight.shape);
+    values.set(savedName(path), await readWhole(weight));
   }
   const { config } = adapter;
   await writePeftFolder(files, folder, { config, baseModel, targets: [...adapter.modules.keys()], shapes, values });

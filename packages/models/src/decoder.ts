@@ -18,6 +18,7 @@ import {
 import type { LowRank } from "@tunesmith/autograd";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
 import type { LayerContext } from "./architecture.ts";
+import { architectureOf } from "./architectures/registry.ts";
 import type { TokenInputs } from "./batch.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Norm } from "./tree.ts";
@@ -53,9 +54,11 @@ export interface Model {
   dispose(): void;
 }
 
-/** Whatever adds low-rank terms to linear layers, looked up by the layer's path. */
+/** Whatever adds low-rank terms to linear layers or replaces embedding and head, looked up by the module's path. */
 export interface Adapter {
   at(path: string): LowRank | undefined;
+  /** a weight that stands in for the base's */
+  weight?(path: string): Weight | undefined;
 }
 
 /** What is saved for backward: everything (`none`), or the input of each layer, which then runs twice. */
@@ -84,6 +87,15 @@ export function forward(model: Model, tokens: TokenInputs, options: DecodeOption
   return decode(model, tokens, { ...options, attend });
 }
 
+/** The weight `[vocab, hidden]` that makes logits of hidden states: the adapter's own, where it has one. */
+export function outputHead(model: Model, adapter: Adapter | undefined): Weight {
+  return replaced(model, "head", adapter) ?? model.lm_head;
+}
+
+function replaced({ config }: Model, part: "embedding" | "head", adapter: Adapter | undefined): Weight | undefined {
+  return adapter?.weight?.(architectureOf(config.architecture)!.names[part]);
+}
+
 /** What every attention of a layer is told about its heads. */
 export function attentionShape(
   config: ModelConfig,
@@ -108,7 +120,7 @@ export function decode(
   options: DecodeOptions & { readonly attend: Attend },
 ): Tensor {
   const { config } = model;
-  let x = embedding(model.embedding, tokens.ids);
+  let x = embedding(replaced(model, "embedding", options.adapter) ?? model.embedding, tokens.ids);
   if (config.embeddingScale !== 1) x = scale(x, config.embeddingScale);
   if (model.positionEmbedding) x = add(x, embedding(model.positionEmbedding, tokens.positions));
   options.onHidden?.(x, 0);

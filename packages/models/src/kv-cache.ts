@@ -6,7 +6,7 @@ import type { LayerCache } from "@tunesmith/autograd";
 import { empty, gatherRows, launch, matmul, record, state } from "@tunesmith/tensor";
 import type { Inputs, Program, Tensor } from "@tunesmith/tensor";
 import { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
-import { attentionShape, decode } from "./decoder.ts";
+import { attentionShape, decode, outputHead } from "./decoder.ts";
 import type { Adapter, Attend, Model } from "./decoder.ts";
 
 /** The next token needs the logits of the last one. */
@@ -144,9 +144,9 @@ export class KeyValueCache {
   }
 
   #logits(hidden: Tensor): Tensor {
-    const { device, config, lm_head } = this.#model;
+    const { device, config } = this.#model;
     const logits = empty(device, [this.#rows, config.vocabSize]);
-    matmul({ layout: "nt", a: hidden, b: lm_head, out: logits });
+    matmul({ layout: "nt", a: hidden, b: outputHead(this.#model, this.#adapter), out: logits });
     return config.logitSoftCap === undefined ? logits : softCap(logits, config.logitSoftCap);
   }
 

@@ -35,3 +35,10 @@ export function linearPaths(
     });
   return paths;
 }
+
+/** Shapes of the weights that an adapter may bring whole, by module path: the embedding and the output head, tied or not. */
+export function replaceableWeights(config: ModelConfig): Map<string, readonly [rows: number, cols: number]> {
+  const { names } = architectureOf(config.architecture)!;
+  const shape = [config.vocabSize, config.hiddenSize] as const;
+  return new Map([names.embedding, names.head].map((path) => [path, shape]));
+}

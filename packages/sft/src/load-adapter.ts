@@ -1,6 +1,14 @@
 import type { Files } from "@tunesmith/core";
-import { assembleLora, frozenTensors, type LoraAdapter, readPeft } from "@tunesmith/lora";
-import { linearPaths, type Model } from "@tunesmith/models";
+import {
+  assembleLora,
+  frozenTensors,
+  type LoraAdapter,
+  readPeft,
+  resolveSaved,
+  savedName,
+  wholeWeight,
+} from "@tunesmith/lora";
+import { linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
 import type { Weight } from "@tunesmith/tensor";
 
 /**
@@ -12,19 +20,29 @@ import type { Weight } from "@tunesmith/tensor";
  */
 export async function loadAdapter(model: Model, files: Files, folder: string): Promise<LoraAdapter> {
   const sizes = linearPaths(model.config);
-  const { config, targets, shapes, values } = await readPeft(files, folder, sizes);
-  const tensors = frozenTensors(model.device, shapes, (name) => values.get(name)!);
+  const replaceable = replaceableWeights(model.config);
+  const { config, targets, shapes, values } = await readPeft(files, folder, sizes, replaceable);
+  const saved = new Map(
+    resolveSaved(config, replaceable).map((path) => {
+      const label = savedName(path);
+      return [path, wholeWeight(model.device, { shape: replaceable.get(path)!, values: values.get(label)!, label })];
+    }),
+  );
+  const lowRank = new Map([...shapes].filter(([name]) => ![...saved.keys()].map(savedName).includes(name)));
+  const tensors = frozenTensors(model.device, lowRank, (name) => values.get(name)!);
   const adapter = assembleLora(
     config,
     targets,
     (name) => tensors.get(name)!,
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
+    saved,
   );
   return {
     ...adapter,
     dispose: () => {
       adapter.dispose();
       for (const tensor of tensors.values()) tensor.dispose();
+      for (const { shards } of saved.values()) for (const { tensor } of shards) tensor.dispose();
     },
   };
 }

@@ -3,7 +3,7 @@
 
 import { isTracked } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
-import { linearPaths } from "@tunesmith/models";
+import { linearPaths, outputHead } from "@tunesmith/models";
 import type { Tensor, Weight } from "@tunesmith/tensor";
 import type { Tuning } from "./tuning.ts";
 
@@ -26,7 +26,7 @@ export function modelFlops(
   for (const [path, size] of linearPaths(config))
     perToken += size.in * size.out * perElement(model.parameters.get(`${path}.weight`));
   for (const { a, b } of adapter?.modules.values() ?? []) perToken += TRAINED * (a.size + b.size);
-  const perTarget = config.vocabSize * config.hiddenSize * perElement(model.lm_head);
+  const perTarget = config.vocabSize * config.hiddenSize * perElement(outputHead(model, adapter));
   const perPair = ATTENTION * config.heads * config.headDim;
 
   let flops = 0;

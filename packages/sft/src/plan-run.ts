@@ -1,6 +1,6 @@
 import type { Optimizer } from "@tunesmith/optim";
 import { planMemory } from "@tunesmith/tensor";
-import type { MemoryPlan } from "@tunesmith/tensor";
+import type { MemoryPlan, Tensor } from "@tunesmith/tensor";
 import { RunPrograms } from "./programs.ts";
 import type { RunShape } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
@@ -23,7 +23,11 @@ export function planRun(
 /** Saving reads an adapter tensor by tensor, and trained weights shard by shard. */
 function largestCopy({ adapter, store }: Tuning): number {
   const read = adapter
-    ? [...adapter.modules.values()].flatMap(({ a, b }) => [a, b])
+    ? [...adapter.modules.values()].flatMap(({ a, b }) => [a, b]).concat(wholeShards(adapter))
     : store.shards.map((shard) => shard.values);
   return Math.max(0, ...read.map((tensor) => 4 * tensor.size));
+}
+
+function wholeShards({ saved }: NonNullable<Tuning["adapter"]>): Tensor[] {
+  return [...saved.values()].flatMap(({ shards }) => shards.map(({ tensor }) => tensor));
 }

@@ -5,7 +5,7 @@
 import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
 import { withDropout } from "@tunesmith/lora";
-import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/models";
+import { declareTokens, forward, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
 import { scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
@@ -101,7 +101,7 @@ function recordMicroBatch(tuning: Tuning, tokens: number, inFlight: number, memo
           ? withDropout(adapter, dropout.p, declareDropout(inputs, tokens, sequence.positions))
           : adapter;
       const hidden = forward(model, sequence, { adapter: training, recompute });
-      const { loss, losses } = linearCrossEntropy(hidden, model.lm_head, {
+      const { loss, losses } = linearCrossEntropy(hidden, outputHead(model, adapter), {
         ...declareTargets(inputs, tokens),
         softCap: model.config.logitSoftCap,
         chunkRows: rowsFor(tokens, chunkRows),

@@ -1,7 +1,7 @@
 // Log-probabilities of given next tokens, as a program recorded once per bucket of tokens.
 
 import { scoreTokens } from "@tunesmith/autograd";
-import { declareTokens, forward, tokenBucket, tokenValues } from "@tunesmith/models";
+import { declareTokens, forward, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
 import type { TokenSequence } from "@tunesmith/models";
 import { record } from "@tunesmith/tensor";
 import type { Program } from "@tunesmith/tensor";
@@ -42,7 +42,7 @@ export class ScorePrograms {
       program = record(model.device, `score ${tokens} tokens`, (inputs) => {
         const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
         const targets = inputs.input("targets", [tokens], "i32");
-        return scoreTokens(hidden, model.lm_head, {
+        return scoreTokens(hidden, outputHead(model, adapter), {
           targets,
           softCap: model.config.logitSoftCap,
           chunkRows: rowsFor(tokens, this.#chunkRows),

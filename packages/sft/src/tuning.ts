@@ -1,9 +1,19 @@
 // What trains: a set of named parameters in one store, and how the model sees them.
 
 import { trainable } from "@tunesmith/autograd";
-import { assembleLora, initialLora, initMagnitude, loraShapes, peftNames, resolveTargets } from "@tunesmith/lora";
+import {
+  assembleLora,
+  copyWeight,
+  initialLora,
+  initMagnitude,
+  loraShapes,
+  peftNames,
+  resolveSaved,
+  resolveTargets,
+  savedName,
+} from "@tunesmith/lora";
 import type { LoraAdapter, LoraConfig, PeftAdapter } from "@tunesmith/lora";
-import { linearPaths, parameterShapes } from "@tunesmith/models";
+import { linearPaths, parameterShapes, replaceableWeights } from "@tunesmith/models";
 import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
 import type { Moment } from "@tunesmith/optim";
@@ -35,7 +45,9 @@ export function tuneLora(
 ): Tuning & { readonly adapter: LoraAdapter } {
   const sizes = linearPaths(model.config);
   const targets = resolveTargets(config, sizes.keys());
-  const shapes = loraShapes(config, targets, sizes);
+  const replaceable = replaceableWeights(model.config);
+  const savedPaths = resolveSaved(config, replaceable);
+  const shapes = loraShapes(config, targets, sizes, new Map(savedPaths.map((path) => [path, replaceable.get(path)!])));
   const specs = [...shapes].map(([name, shape]) => ({
     name,
     shape,
@@ -44,6 +56,15 @@ export function tuneLora(
   }));
   const store = new ParameterStore(model.device, specs, "adapter", options.moments);
   const fanInFanOut = targets.some((path) => sizes.get(path)!.layout === "in_out");
+  const saved = new Map(
+    savedPaths.map((path): [string, Weight] => {
+      const shards = store.slices(savedName(path)).map(({ firstRow, values, gradients }) => {
+        trainable(values, gradients);
+        return { tensor: values, firstRow, rows: values.shape[0]! };
+      });
+      return [path, { shape: replaceable.get(path)!, format: "f32", shards }];
+    }),
+  );
   const adapter = assembleLora(
     { ...config, fanInFanOut },
     targets,
@@ -52,18 +73,27 @@ export function tuneLora(
       return trainable(values, gradients);
     },
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
+    saved,
   );
   const dropout = config.dropout ? { p: config.dropout, seed: options.seed } : undefined;
   const tuning = { model, store, adapter, dropout };
   if (model.device.virtual) return tuning;
   const magnitudes = new Map([...adapter.modules].map(([path, at]) => [peftNames(path).magnitude, at.magnitude]));
+  const whole = new Map(savedPaths.map((path) => [savedName(path), path]));
   for (const [name, shape] of shapes) {
+    const path = whole.get(name);
     const magnitude = magnitudes.get(name);
     const given = options.from?.values.get(name);
-    if (given === undefined && magnitude) initMagnitude(magnitude);
+    if (given === undefined && path !== undefined) copyWeight(baseOf(model, path), saved.get(path)!);
+    else if (given === undefined && magnitude) initMagnitude(magnitude);
     else store.write(name, "values", given ?? initialLora(name, shape, options.seed));
   }
   return tuning;
+}
+
+/** The base's weight of a path; a tied head is the embedding. */
+function baseOf({ parameters, lm_head }: Model, path: string): Weight {
+  return (parameters.get(`${path}.weight`) as Weight | undefined) ?? lm_head;
 }
 
 /**

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import type { ErrorJson, Files } from "@tunesmith/core";
 import { InputError } from "@tunesmith/core";
 import { DataError, detectFormat, expandPaths, readRow, readRows } from "@tunesmith/data";
-import { fourBitCodec, readPeft } from "@tunesmith/lora";
+import { fourBitCodec, readPeftAlone } from "@tunesmith/lora";
 import { checkModel } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles } from "@tunesmith/node";
 import { openSafetensors } from "@tunesmith/safetensors";
@@ -102,16 +102,7 @@ async function checkModelFolder({ files, path }: Place): Promise<string> {
 
 /** Against itself: which layers it sits on and how large they are is told by its own tensors. */
 async function checkAdapterFolder({ files, path }: Place): Promise<string> {
-  const tensors = await openSafetensors(files, files.join(path, "adapter_model.safetensors"));
-  await tensors.close();
-  const sizes = new Map<string, { in: number; out: number }>();
-  for (const [name, { shape }] of tensors.tensors) {
-    const [, module, side] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name) ?? [];
-    if (module === undefined) continue; // readPeft names it
-    const size = sizes.get(module) ?? { in: 0, out: 0 };
-    sizes.set(module, side === "A" ? { ...size, in: shape[1] ?? 0 } : { ...size, out: shape[0] ?? 0 });
-  }
-  const { config, targets } = await readPeft(files, path, sizes);
+  const { config, targets } = await readPeftAlone(files, path);
   return `adapter, LoRA of rank ${config.r} on ${targets.length} layers`;
 }
 

@@ -2,7 +2,7 @@
 
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { linearPaths, readModelConfig } from "@tunesmith/models";
+import { linearPaths, readModelConfig, replaceableWeights } from "@tunesmith/models";
 import { mergeAdapter, type MergeDtype, readPeft } from "@tunesmith/lora";
 import { nodeFiles } from "@tunesmith/node";
 import { openModel, type SafetensorsModel, type TensorToWrite, writeSafetensors } from "@tunesmith/safetensors";
@@ -31,17 +31,23 @@ export async function run(
   await requireFolder(files, model, "config.json", "model folder");
   await requireFolder(files, adapter, "adapter_config.json", "adapter folder");
   await checkFree(out);
-  const sizes = linearPaths(await readModelConfig(files, model));
-  const peft = await readPeft(files, adapter, sizes);
+  const config = await readModelConfig(files, model);
+  const sizes = linearPaths(config);
+  const replaceable = replaceableWeights(config);
+  const peft = await readPeft(files, adapter, sizes, replaceable);
+  const [embedding, head] = [...replaceable.keys()] as [string, string];
   const base = await openModel(files, model);
   try {
-    const merged = mergeAdapter(base, peft, { sizes, dtype });
+    const merged = mergeAdapter(base, peft, { sizes, dtype, tied: config.tiedHead ? { embedding, head } : undefined });
+    // an untied head is written beside the embedding it was
+    const fileOf = (name: string): string => (base.tensors.get(name) ?? base.tensors.get(`${embedding}.weight`)!).file;
+    const untied = config.tiedHead && merged.has(`${head}.weight`) && (peft.config.modulesToSave?.length ?? 0) > 0;
     await newFolder(out, async (folder) => {
-      await writeShards(base, merged, (name, tensors) =>
+      await writeShards(base, merged, fileOf, (name, tensors) =>
         writeSafetensors(files, join(folder, name), tensors, new Map([["format", "pt"]])),
       );
-      if (base.shards.length > 1) await writeFile(join(folder, INDEX), indexText(base, merged));
-      await copyRest(model, adapter, folder, dtype);
+      if (base.shards.length > 1) await writeFile(join(folder, INDEX), indexText(base, merged, fileOf));
+      await copyRest(model, adapter, folder, { dtype, untied });
     });
     const modules = peft.targets.length;
     return {
@@ -66,35 +72,45 @@ function dtypeOf(name: string | undefined): MergeDtype | undefined {
 async function writeShards(
   base: SafetensorsModel,
   merged: ReadonlyMap<string, TensorToWrite>,
+  fileOf: (name: string) => string,
   write: (name: string, tensors: ReadonlyMap<string, TensorToWrite>) => Promise<void>,
 ): Promise<void> {
-  for (const shard of base.shards)
-    await write(shard, new Map([...merged].filter(([name]) => base.tensors.get(name)!.file === shard)));
+  for (const shard of base.shards) await write(shard, new Map([...merged].filter(([name]) => fileOf(name) === shard)));
 }
 
 const BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
 
-function indexText(base: SafetensorsModel, merged: ReadonlyMap<string, TensorToWrite>): string {
+function indexText(
+  base: SafetensorsModel,
+  merged: ReadonlyMap<string, TensorToWrite>,
+  fileOf: (name: string) => string,
+): string {
   let total = 0;
   const files: Record<string, string> = {};
   for (const [name, { dtype, shape }] of merged) {
-    const { file, start, end } = base.tensors.get(name)!;
     const width = BYTES[dtype];
-    total += width === undefined ? end - start : shape.reduce((n, d) => n * d, width);
-    files[name] = file;
+    const stored = base.tensors.get(name);
+    total += width === undefined ? stored!.end - stored!.start : shape.reduce((n, d) => n * d, width);
+    files[name] = fileOf(name);
   }
   return `${JSON.stringify({ metadata: { total_size: total }, weight_map: files }, null, 2)}\n`;
 }
 
 /** Config, tokenizer and template: the model's, but for the template the adapter was trained with. */
-async function copyRest(model: string, adapter: string, folder: string, dtype: MergeDtype | undefined): Promise<void> {
+async function copyRest(
+  model: string,
+  adapter: string,
+  folder: string,
+  { dtype, untied }: { dtype: MergeDtype | undefined; untied: boolean },
+): Promise<void> {
   for (const entry of await readdir(model, { withFileTypes: true }))
     if (!entry.isDirectory() && !OTHER_WEIGHTS.test(entry.name))
       await copyFile(join(model, entry.name), join(folder, entry.name));
   const template = "chat_template.jinja";
   if ((await readdir(adapter)).includes(template)) await copyFile(join(adapter, template), join(folder, template));
-  if (dtype === undefined) return;
+  if (dtype === undefined && !untied) return;
   const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
-  for (const key of ["torch_dtype", "dtype"]) if (key in config) config[key] = TORCH_DTYPES[dtype];
+  if (dtype) for (const key of ["torch_dtype", "dtype"]) if (key in config) config[key] = TORCH_DTYPES[dtype];
+  if (untied) config["tie_word_embeddings"] = false;
   await writeFile(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }

@@ -140,6 +140,10 @@ const tuneSchema = z.strictObject({
     .describe("other ranks: the first key that matches the end of a module's path, as a regular expression"),
   alpha_pattern: z.record(z.string(), share).optional().describe("other alphas, matched likewise"),
   loraplus_lr_ratio: z.number().min(1).default(1).describe("LoRA+: the rate of B is this often the rate of A"),
+  modules_to_save: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("trained whole beside the adapter: the output head (lm_head), the embedding (embed_tokens)"),
   use_dora: z.boolean().default(false).describe("weight-decomposed: a trained magnitude per output"),
   use_rslora: z.boolean().default(false),
   init_from: z.string().min(1).nullable().default(null).describe("a PEFT folder to continue from"),

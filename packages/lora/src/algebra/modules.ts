@@ -60,12 +60,18 @@ export function adapterFrom(
 
 /**
  * The updates of an adapter that is nothing but low-rank updates.
- * @throws LoraError `COMBINATION_INVALID` for DoRA, whose magnitudes belong to one base and one B·A
+ * @throws LoraError `COMBINATION_INVALID` for DoRA, whose magnitudes belong to one base and one B·A, and modules saved whole
  */
 export function plainUpdatesOf(adapter: PeftAdapter): Map<string, Update> {
   if (adapter.config.useDora)
     throw new LoraError("COMBINATION_INVALID", "a DoRA adapter is more than a low-rank update of its base", {
       received: "use_dora: true",
+      expected: "LoRA adapters",
+      fix: "merge it into its base (`tunesmith merge`)",
+    });
+  if (adapter.config.modulesToSave?.length)
+    throw new LoraError("COMBINATION_INVALID", "an adapter with whole modules is more than a low-rank update", {
+      received: `modules_to_save: ${adapter.config.modulesToSave.join(", ")}`,
       expected: "LoRA adapters",
       fix: "merge it into its base (`tunesmith merge`)",
     });
