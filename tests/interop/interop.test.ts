@@ -14,7 +14,7 @@ import { runCli } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
 import { maxError } from "../support/goldens.ts";
 import { ADAPTERS, BASES, IDS, QUANTIZED } from "./cases.ts";
-import { logitsOf } from "./logits.ts";
+import { logitsOf } from "../support/logits.ts";
 import { runPython } from "./python.ts";
 
 /** What open.py says about one case. */

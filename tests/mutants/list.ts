@@ -11,6 +11,55 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "a replaced head starts empty",
+    file: "packages/sft/src/tuning.ts",
+    find: "copyWeight(baseOf(model, path), saved.get(path)!);",
+    replace: "void baseOf;",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "generation forgets the adapter's head",
+    file: "packages/models/src/kv-cache.ts",
+    find: "outputHead(this.#model, this.#adapter)",
+    replace: "outputHead(this.#model, undefined)",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "scoring forgets the adapter's head",
+    file: "packages/sft/src/score.ts",
+    find: "outputHead(model, adapter)",
+    replace: "outputHead(model, undefined)",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "training forgets the adapter's head",
+    file: "packages/sft/src/programs.ts",
+    find: "outputHead(model, adapter)",
+    replace: "outputHead(model, undefined)",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "a merged model stays tied",
+    file: "apps/cli/src/commands/merge.ts",
+    find: 'if (untied) config["tie_word_embeddings"] = false;',
+    replace: "",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "an untied head is the new embedding",
+    file: "packages/lora/src/merge.ts",
+    find: "const values = whole.get(name);",
+    replace: "const values = whole.get(from);",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "a frozen adapter trains on",
+    file: "packages/lora/src/freeze.ts",
+    find: "viewOf(tensor, 0, tensor.shape);",
+    replace: "tensor;",
+    tests: ["tests/adapters.test.ts"],
+  },
+  {
     name: "a resumed run begins with empty moments",
     file: "apps/cli/src/checkpoints.ts",
     find: "  await restoreMoments(files, path, tuning.store);",

@@ -5,7 +5,7 @@ import { join, sep } from "node:path";
 import type { Files } from "@tunesmith/core";
 import { type Example, hashFile, sha256 } from "@tunesmith/data";
 import { readPeft } from "@tunesmith/lora";
-import { linearPaths } from "@tunesmith/models";
+import { linearPaths, replaceableWeights } from "@tunesmith/models";
 import { openModel } from "@tunesmith/safetensors";
 import type { Device } from "@tunesmith/tensor";
 import {
@@ -77,7 +77,12 @@ export async function restore(
   identity: TrainerState["identity"],
 ): Promise<void> {
   checkIdentity(state, identity, path);
-  const { values } = await readPeft(files, join(path, "adapter"), linearPaths(tuning.model.config));
+  const { values } = await readPeft(
+    files,
+    join(path, "adapter"),
+    linearPaths(tuning.model.config),
+    replaceableWeights(tuning.model.config),
+  );
   for (const name of tuning.store.names) tuning.store.write(name, "values", values.get(name)!);
   await restoreMoments(files, path, tuning.store);
 }

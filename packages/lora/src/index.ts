@@ -19,6 +19,7 @@ export { LoraError } from "./errors.ts";
 export type { LoraErrorCode } from "./errors.ts";
 export { mergeAdapter } from "./merge.ts";
 export type { MergeDtype } from "./merge.ts";
+export { freezeAdapter } from "./freeze.ts";
 export { readPeft, readPeftAlone, writePeft, writePeftFolder } from "./peft.ts";
 export type { PeftAdapter } from "./peft.ts";
 export { readPeftConfig, writePeftConfig } from "./peft-config.ts";

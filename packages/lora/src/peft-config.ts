@@ -61,6 +61,9 @@ const OFF: readonly string[] = [
   "velora_config",
 ];
 
+/** Starts that leave the base alone. PiSSA and others change it when PEFT loads the adapter, unless it was converted on saving. */
+const STARTS: readonly string[] = ["gaussian", "eva", "orthogonal"];
+
 /** @throws LoraError `ADAPTER_CONFIG_INVALID`, `ADAPTER_UNSUPPORTED` */
 export function readPeftConfig(text: string, path: string): { config: LoraConfig; baseModel: string | undefined } {
   const json = parseStrictJson(text, { path });
@@ -69,6 +72,8 @@ export function readPeftConfig(text: string, path: string): { config: LoraConfig
   if (type !== "LORA") throw unsupported(path, "peft_type", type);
   const bias = json.get("bias");
   if (bias !== undefined && bias !== "none") throw unsupported(path, "bias", bias);
+  const start = json.get("init_lora_weights");
+  if (typeof start === "string" && !STARTS.includes(start)) throw unsupported(path, "init_lora_weights", start);
   for (const key of OFF) if (!isOff(json.get(key))) throw unsupported(path, key, json.get(key));
   const r = number(json, "r", path);
   if (!Number.isInteger(r) || r < 1) throw invalid(path, "r", "an integer ≥ 1", String(r));

@@ -5,7 +5,9 @@ import { initialLora, loraShapes } from "./adapter.ts";
 import type { LinearSizes } from "./adapter.ts";
 import { moduleRank } from "./config.ts";
 import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
-import { readPeft } from "./peft.ts";
+import { readPeft, readPeftAlone } from "./peft.ts";
+import { combineAdapters } from "./algebra/combine.ts";
+import { resolveSaved } from "./saved.ts";
 
 const sizes: LinearSizes = new Map([
   ["model.layers.0.self_attn.q_proj", { in: 6, out: 4 }],
@@ -110,15 +112,19 @@ describe("readPeftConfig", () => {
     });
     const written = JSON.parse(writePeftConfig(full, ["model.q_proj"], null)) as object;
     expect(written).toMatchObject({ ...more, layers_pattern: ["layers"] });
+    expect(read({ init_lora_weights: "gaussian" }).config).toEqual(read({}).config);
     expect(read({ layers_to_transform: 1 }).config.layersToTransform).toEqual([1]);
   });
-  test.each([{ peft_type: "IA3" }, { bias: "all" }, { ensure_weight_tying: true }, { lora_bias: true }])(
-    "%j would change numbers and is refused by name",
-    (change) => {
-      expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));
-      expect(() => read(change)).toThrow(Object.keys(change)[0]);
-    },
-  );
+  test.each([
+    { peft_type: "IA3" },
+    { bias: "all" },
+    { ensure_weight_tying: true },
+    { init_lora_weights: "pissa_niter_4" },
+    { lora_bias: true },
+  ])("%j would change numbers and is refused by name", (change) => {
+    expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_UNSUPPORTED" }));
+    expect(() => read(change)).toThrow(Object.keys(change)[0]);
+  });
 
   test.each([
     { r: 0 },
@@ -132,6 +138,40 @@ describe("readPeftConfig", () => {
     { exclude_modules: 5 },
   ])("%j is invalid", (change) => {
     expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_CONFIG_INVALID" }));
+  });
+});
+
+describe("modules_to_save", () => {
+  const whole = new Map([
+    ["model.embed_tokens", [10, 6]],
+    ["lm_head", [10, 6]],
+  ] as const);
+  test("names as PEFT matches them; only head and embedding can be saved whole", () => {
+    expect(resolveSaved({ modulesToSave: ["embed_tokens"] }, whole)).toEqual(["model.embed_tokens"]);
+    expect(resolveSaved({ modulesToSave: ["lm_head", "model.embed_tokens"] }, whole)).toEqual([...whole.keys()]);
+    expect(resolveSaved({}, whole)).toEqual([]);
+    for (const name of ["tokens", "norm"])
+      expect(() => resolveSaved({ modulesToSave: [name] }, whole)).toThrow(
+        expect.objectContaining({ code: "ADAPTER_UNSUPPORTED", message: expect.stringContaining(name) }),
+      );
+  });
+  test("a folder with them is read with a model and without, and nothing else may lie in it", async () => {
+    const name = "base_model.model.lm_head.weight";
+    const add = (tensors: Tensors): void => {
+      const data = new Uint8Array(new Float32Array(60).fill(0.5).buffer);
+      tensors.set(name, { dtype: "F32", shape: [10, 6], data });
+    };
+    const files = await folder(add);
+    await expect(readPeft(files, "a", sizes, whole)).rejects.toMatchObject({ code: "ADAPTER_TENSOR_UNEXPECTED" });
+    const text = writePeftConfig({ ...config, modulesToSave: ["lm_head"] }, [...sizes.keys()], "base");
+    await files.writeAtomic("a/adapter_config.json", [new TextEncoder().encode(text)]);
+    for (const adapter of [await readPeft(files, "a", sizes, whole), await readPeftAlone(files, "a")]) {
+      expect(adapter.config.modulesToSave).toEqual(["lm_head"]);
+      expect(adapter.values.get(name)).toEqual(new Float32Array(60).fill(0.5));
+      expect(() => combineAdapters([adapter], { type: "cat", weights: [1] })).toThrow(
+        expect.objectContaining({ code: "COMBINATION_INVALID" }),
+      );
+    }
   });
 });
 

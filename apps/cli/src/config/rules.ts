@@ -161,8 +161,6 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
       "and use_dora are not implemented together",
       "set dropout to 0, or use_dora to false",
     );
-  if (tune.modules_to_save.length > 0 && tune.method !== "lora" && tune.method !== "qlora")
-    yield conflict(["tune", "modules_to_save"], `has no effect with method ${tune.method}`, "remove it");
   if (tune.layers_pattern && !tune.layers_to_transform)
     yield conflict(["tune", "layers_pattern"], "has no effect without layers_to_transform", "remove it");
   if (written(["tune", "quant"]) && tune.method !== "qlora")

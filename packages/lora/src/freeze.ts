@@ -1,0 +1,35 @@
+import { viewOf } from "@tunesmith/tensor";
+import type { Tensor } from "@tunesmith/tensor";
+import type { LoraAdapter } from "./adapter.ts";
+
+/**
+ * An adapter as it is at any time, through which no gradient flows: what trains goes on training in its own tensors, which
+ * this one shares.
+ */
+export function freezeAdapter(adapter: LoraAdapter): LoraAdapter {
+  const untracked = (tensor: Tensor): Tensor => viewOf(tensor, 0, tensor.shape); // gradients go by tensor, not by memory
+  const modules = new Map(
+    [...adapter.modules].map(([path, lowRank]) => {
+      const { a, b, magnitude } = lowRank;
+      const frozen = { ...lowRank, a: untracked(a), b: untracked(b) };
+      return [
+        path,
+        magnitude ? { ...frozen, magnitude: { ...magnitude, values: untracked(magnitude.values) } } : frozen,
+      ];
+    }),
+  );
+  const saved = new Map(
+    [...adapter.saved].map(([path, weight]) => {
+      const shards = weight.shards.map((shard) => ({ ...shard, tensor: untracked(shard.tensor) }));
+      return [path, { ...weight, shards }];
+    }),
+  );
+  return {
+    ...adapter,
+    modules,
+    at: (path) => modules.get(path),
+    saved,
+    weight: (path) => saved.get(path),
+    dispose: () => {}, // the memory is the other's
+  };
+}

@@ -1,0 +1,136 @@
+// modules_to_save against transformers: at the base's weights the gradients of head and embedding are those of full
+// fine-tuning. Then forward, scoring, generation, saving and merging of weights that have moved.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { writePeft } from "@tunesmith/lora";
+import { Generator, loadModel, type Model } from "@tunesmith/models";
+import { nodeFiles } from "@tunesmith/node";
+import { loadAdapter, ScorePrograms, tuneLora } from "@tunesmith/sft";
+import type { Device } from "@tunesmith/tensor";
+import { seededNormals } from "@tunesmith/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runCli } from "../support/cli.ts";
+import { testDevice } from "../support/device.ts";
+import { runSteps } from "../support/golden-training.ts";
+import { goldenPath, gradientError, maxError, readGolden } from "../support/goldens.ts";
+import { logitsOf } from "../support/logits.ts";
+
+const HEAD = "base_model.model.lm_head.weight";
+const EMBEDDING = "base_model.model.model.embed_tokens.weight";
+const IDS = Array.from({ length: 16 }, (_, i) => 3 + ((i * i * 7 + i * 5) % 250));
+const config = (modulesToSave: string[]): Parameters<typeof tuneLora>[1] => ({
+  r: 2,
+  alpha: 4,
+  useRslora: false,
+  targetModules: ["q_proj"],
+  modulesToSave,
+});
+
+let device: Device;
+beforeAll(async () => {
+  device = await testDevice();
+});
+
+async function gradients(base: string): Promise<Map<string, Float32Array>> {
+  const model = await loadModel(device, nodeFiles(), goldenPath("models", base));
+  const tuned = tuneLora(model, config(["lm_head", "embed_tokens"]), { seed: 1 });
+  const golden = readGolden("models", base, "golden_plain.safetensors");
+  // a rate of 0 leaves all as it is, and AdamW's first moment is then (1 − β₁) times the gradient
+  const options = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
+  const [step] = await runSteps(tuned, golden, options);
+  expect(Math.abs(step!.loss - golden.get("loss")!.values[0]!)).toBeLessThan(2e-5);
+  const moments = await tuned.store.readAll("m");
+  tuned.store.dispose();
+  model.dispose();
+  return new Map([...moments].map(([name, m]) => [name, m.map((value) => value / 0.1)]));
+}
+
+test("head and embedding start as the base's and get the gradients of full fine-tuning", async () => {
+  const found = await gradients("llama-untied");
+  const expected = readGolden("models", "llama-untied", "grads_plain.safetensors");
+  expect(gradientError(found.get(HEAD)!, expected.get("lm_head.weight")!.values)).toBeLessThan(1e-4);
+  expect(gradientError(found.get(EMBEDDING)!, expected.get("model.embed_tokens.weight")!.values)).toBeLessThan(1e-4);
+});
+
+test("of a tied base they are two weights, whose gradients add up to the tied one's", async () => {
+  const found = await gradients("qwen2-tied");
+  const expected = readGolden("models", "qwen2-tied", "grads_plain.safetensors");
+  const sum = found.get(HEAD)!.map((value, i) => value + found.get(EMBEDDING)![i]!);
+  expect(gradientError(sum, expected.get("model.embed_tokens.weight")!.values)).toBeLessThan(1e-4);
+});
+
+// a tied base, so that merging has to untie it
+describe.each([
+  ["llama-untied", ["lm_head", "model.embed_tokens"]],
+  ["llama-bf16", ["lm_head"]],
+  ["qwen2-tied", ["lm_head"]],
+  ["qwen2-tied", ["embed_tokens"]],
+])("%s with %j", (base, modules) => {
+  const folder = mkdtempSync(join(tmpdir(), "tunesmith-"));
+  const adapterFolder = join(folder, "adapter");
+  let model: Model;
+  let start: Float32Array;
+  let moved: Float32Array;
+  beforeAll(async () => {
+    model = await loadModel(device, nodeFiles(), goldenPath("models", base));
+    const tuned = tuneLora(model, config(modules), { seed: 1 });
+    start = await logitsOf(model, tuned.adapter, IDS);
+    for (const [i, name] of tuned.store.names.entries()) {
+      const values = await tuned.store.read(name, "values");
+      const noise = seededNormals(values.length, i + 1);
+      tuned.store.write(
+        name,
+        "values",
+        values.map((value, k) => value + 0.1 * noise[k]!),
+      );
+    }
+    moved = await logitsOf(model, tuned.adapter, IDS);
+    await writePeft(nodeFiles(), adapterFolder, tuned.adapter, base);
+    tuned.store.dispose();
+  });
+  afterAll(() => {
+    model.dispose();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("loaded again it computes, scores and generates with its own weights", async () => {
+    const adapter = await loadAdapter(model, nodeFiles(), adapterFolder);
+    const vocab = model.config.vocabSize;
+    const logits = await logitsOf(model, adapter, IDS);
+    expect(maxError(logits, moved)).toBe(0);
+    const plain = await logitsOf(model, undefined, IDS);
+    expect(maxError(start, plain)).toBeLessThan(1e-5);
+    expect(maxError(logits, plain)).toBeGreaterThan(0.1);
+    const generator = new Generator(model, adapter);
+    const [next] = await generator.nextLogits([Int32Array.from(IDS)]);
+    expect(maxError(next!, logits.subarray((IDS.length - 1) * vocab))).toBeLessThan(1e-4);
+    generator.dispose();
+    const programs = new ScorePrograms({ model, adapter });
+    const targets = Int32Array.from(IDS, (_, t) => IDS[t + 1] ?? -100);
+    const { logProbs } = await programs.score({
+      inputIds: Int32Array.from(IDS),
+      positionIds: Int32Array.from(IDS, (_, t) => t),
+      segmentIds: new Int32Array(IDS.length),
+      targets,
+    });
+    for (let t = 0; t + 1 < IDS.length; t++) {
+      const row = Float64Array.from(logits.subarray(t * vocab, (t + 1) * vocab));
+      const expected = row[IDS[t + 1]!]! - Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0));
+      expect(Math.abs(logProbs[t]! - expected)).toBeLessThan(1e-4);
+    }
+    programs.dispose();
+    adapter.dispose();
+  });
+
+  test("merged, it computes the same without the adapter", async () => {
+    const out = join(folder, "merged");
+    const words = ["merge", "--model", goldenPath("models", base), "--adapter", adapterFolder, "--out", out];
+    const { exitCode, stderr } = await runCli([...words, "--dtype", "f32"]);
+    expect(exitCode, stderr).toBe(0);
+    const merged = await loadModel(device, nodeFiles(), out);
+    expect(merged.config.tiedHead).toBe(false);
+    expect(maxError(await logitsOf(merged, undefined, IDS), moved)).toBeLessThan(1e-4);
+    merged.dispose();
+  });
+});
