@@ -1,10 +1,9 @@
 // A training run, from config to run folder, read top to bottom. The loop itself is `train` of @tunesmith/sft; here
 // stands what is read before it, written during it and left behind.
 
-import { BugError } from "@tunesmith/core";
 import { loadModel } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
-import { learningRate, warmupSteps } from "@tunesmith/optim";
+import { learningRate } from "@tunesmith/optim";
 import type { Device } from "@tunesmith/tensor";
 import {
   type EvalResult,
@@ -35,6 +34,7 @@ import { optimizerOf } from "./optimizer.ts";
 import { trainProgress } from "./progress.ts";
 import { maskWarnings } from "./mask-proof.ts";
 import { putAdapter } from "./put-adapter.ts";
+import { scheduleOf } from "./rate.ts";
 import { loadRunData, maskReport, type RunData } from "./run-data.ts";
 import { checkOutput, createRunFolder, type RunFolder } from "./run-folder.ts";
 import { decided, planTheRun } from "./run-plan.ts";
@@ -63,8 +63,6 @@ type LoraTuning = ReturnType<typeof tuneLora>;
 type Progress = Pick<TrainDocument, "steps" | "loss" | "eval" | "best" | "stopped">;
 
 const FEW_STEPS = 50;
-/** The schedules that need no options of their own; others are refused when the config is read. */
-const RATES = ["constant", "linear", "cosine"] as const;
 
 /**
  * Runs a config. A signal ends the run after the step it is in; the adapter is then that of this step.
@@ -248,13 +246,9 @@ function prefixed(prefix: "eval" | "test", { tasks, ...result }: EvalResult): ob
 }
 
 function trainOptions(config: ResolvedConfig, data: RunData, memory: MemoryChoice, signal: AbortSignal): TrainOptions {
-  const { train: t, data: d, eval: e } = config;
+  const { data: d, eval: e } = config;
   const { train: examples, tasks, schedule, objective, evaluation } = data;
-  const total = schedule.totalSteps;
-  const name = RATES.find((known) => known === t.schedule);
-  if (name === undefined) throw new BugError(`the config let the schedule ${t.schedule} pass`);
-  const warmup = t.warmup_steps ?? warmupSteps(t.warmup_ratio, total);
-  const rate = { name, lr: t.learning_rate, totalSteps: total, warmupSteps: warmup };
+  const rate = scheduleOf(config, schedule.totalSteps);
   const named = new Map(tasks.map((task) => [task.name, task.lossWeight ?? 1]));
   for (const { task } of evaluation ?? []) if (!named.has(task)) named.set(task, 1); // scored, never trained
   return {

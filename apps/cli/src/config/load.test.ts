@@ -250,6 +250,9 @@ describe("keys against each other", () => {
     ["sampling by a temperature that is missing", `${MINIMAL}  sampling: temperature\n`, "data.sampling", 6],
     ["a threshold for nothing", `${MINIMAL}  near_threshold: 0.9\n`, "data.near_threshold", 6],
     ["packed rows by length", `${MINIMAL}  group_by_length: true\n`, "data.group_by_length", 6],
+    ["a minimum that cosine ignores", `${MINIMAL}train:\n  min_lr_ratio: 0.1\n`, "train.min_lr_ratio", 7],
+    ["a minimum that is missing", `${MINIMAL}train:\n  schedule: cosine-with-min\n`, "train.schedule", 7],
+    ["restarts without a number", `${MINIMAL}train:\n  schedule: cosine-restarts\n`, "train.schedule", 7],
     ["DoRA with dropout", `${MINIMAL}tune:\n  use_dora: true\n  dropout: 0.1\n`, "tune.dropout", 8],
     ["a name of layers without layers", `${MINIMAL}tune:\n  layers_pattern: [h]\n`, "tune.layers_pattern", 7],
     ["eps of AdamW for Lion", `${MINIMAL}train:\n  optimizer: lion\n  eps: 1\n`, "train.eps", 8],
@@ -280,7 +283,6 @@ describe("keys against each other", () => {
 describe("what this version does not have", () => {
   test.each([
     ["tune: {method: full}", "tune.method", "lora | qlora"],
-    ["train: {schedule: wsd}", "train.schedule", "constant | linear | cosine"],
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
     ["  logging: {every: 1}", "data.logging", undefined],

@@ -6,7 +6,7 @@ import { readTextFile } from "../read-file.ts";
 import { notSupported } from "./not-supported.ts";
 import type { Problem } from "./problem.ts";
 import { configError } from "./problem.ts";
-import { contradictions, KEYS_OF_OTHERS } from "./rules.ts";
+import { contradictions, KEYS_OF_OTHERS, keysOfOtherSchedules } from "./rules.ts";
 import type { Config } from "./schema.ts";
 import { readConfigSource } from "./source.ts";
 import type { ConfigSource, KeyPath } from "./source.ts";
@@ -112,13 +112,16 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
 }
 
 /**
- * The text of `config.resolved.yaml`: a config that repeats the run. Settings of other methods and
- * optimizers are left out.
+ * The text of `config.resolved.yaml`: a config that repeats the run. Settings of other methods,
+ * optimizers and schedules are left out.
  */
 export function resolvedConfigText(config: ResolvedConfig): string {
   const { quant, unfreeze, ...tune } = config.tune;
   const { method } = tune;
-  const others: readonly string[] = KEYS_OF_OTHERS[config.train.optimizer];
+  const others: readonly string[] = [
+    ...KEYS_OF_OTHERS[config.train.optimizer],
+    ...keysOfOtherSchedules(config.train.schedule),
+  ];
   const train = Object.fromEntries(Object.entries(config.train).filter(([key]) => !others.includes(key)));
   return stringify({
     format_version: 1,

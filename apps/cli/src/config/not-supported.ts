@@ -8,7 +8,6 @@ import type { KeyPath } from "./source.ts";
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.method": ["lora", "qlora"],
   "tune.train_new_tokens": [false],
-  "train.schedule": ["constant", "linear", "cosine"],
 };
 
 /** Keys that are reserved: in the contract by name, not in the schema yet. */

@@ -13,6 +13,20 @@ export const KEYS_OF_OTHERS = {
   lion: ["eps", "momentum", "nesterov"],
 } as const;
 
+/** Keys of `train` that belong to some schedules alone. */
+const KEYS_OF_SCHEDULES: Readonly<Record<string, readonly string[]>> = {
+  min_lr_ratio: ["cosine-with-min", "wsd", "polynomial"],
+  lr_cycles: ["cosine-restarts"],
+  lr_decay_ratio: ["wsd"],
+  lr_decay: ["wsd"],
+  lr_power: ["polynomial"],
+};
+
+/** Keys of `train` that the schedule of a run does not know. */
+export function keysOfOtherSchedules(schedule: string): string[] {
+  return Object.keys(KEYS_OF_SCHEDULES).filter((key) => !KEYS_OF_SCHEDULES[key]!.includes(schedule));
+}
+
 /** A config that the schema has accepted, and which of its keys a person wrote. */
 interface Checked {
   readonly config: Config;
@@ -150,6 +164,15 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
       if (task.loss_weight !== undefined)
         yield conflict(["data", "tasks", name, "loss_weight"], "has no effect on the objective token_mean", remove);
   }
+  for (const key of keysOfOtherSchedules(train.schedule))
+    if (written(["train", key]))
+      yield conflict(["train", key], `has no effect with the schedule ${train.schedule}`, "remove it");
+  for (const [schedule, key] of [
+    ["cosine-with-min", "min_lr_ratio"],
+    ["cosine-restarts", "lr_cycles"],
+  ] as const)
+    if (train.schedule === schedule && train[key] === undefined)
+      yield conflict(["train", "schedule"], `needs train.${key}`, `set train.${key}`);
   for (const key of KEYS_OF_OTHERS[train.optimizer])
     if (written(["train", key]))
       yield conflict(["train", key], `has no effect with the optimizer ${train.optimizer}`, "remove it");

@@ -181,6 +181,16 @@ const trainSchema = z.strictObject({
   schedule: z
     .enum(["constant", "linear", "cosine", "cosine-with-min", "cosine-restarts", "wsd", "polynomial"])
     .default("cosine"),
+  min_lr_ratio: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe("share of the rate that cosine-with-min, wsd and polynomial end at"),
+  lr_cycles: positiveInt.optional().describe("of cosine-restarts"),
+  lr_decay_ratio: z.number().gt(0).max(1).default(0.1).describe("wsd: share of the steps during which the rate falls"),
+  lr_decay: z.enum(["linear", "cosine", "1-sqrt"]).default("linear").describe("wsd: shape of the fall"),
+  lr_power: share.default(1).describe("of polynomial"),
   warmup_ratio: z.number().min(0).max(1).optional().describe("default 0.03, unless warmup_steps is written"),
   warmup_steps: z.int().min(0).optional(),
   optimizer: z.enum(["adamw", "sgd", "lion"]).default("adamw"),
