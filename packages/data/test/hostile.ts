@@ -60,7 +60,7 @@ const GRAMMAR: { readonly [C in HostileClass]: (d: Draw) => string } = {
     return d.pick(
       loop(n, `{{ range(${n}) }}{{ range(${n})|sum }}`),
       `{% for i in range(${n}) %}{{ range(99999)|list|length }}{% endfor %}`,
-      `{{ range(-${n}, ${n}, 1)|list }}`,
+      `{{ range(0 - ${n}, ${n}, 1)|list }}`,
       `{% set a = range(99999)|list + range(99999)|list + range(99999)|list %}{{ a|map('string')|join }}`,
       `{% set ns = namespace(a=[]) %}${loop(99999, "{% set ns.a = ns.a + [range(99999)|list] %}")}`,
     );

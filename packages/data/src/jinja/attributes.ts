@@ -230,7 +230,10 @@ const TEXT: Methods<string> = methods<string>({
     "",
     (text, _, budget) => {
       budget.step(text.length / 8);
-      return made([...text].map((c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase())).join(""), budget);
+      return made(
+        [...py.points(text, budget)].map((c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase())).join(""),
+        budget,
+      );
     },
   ],
   title: ["", (text, _, budget) => (budget.step(text.length / 8), made(py.title(text), budget))],

@@ -319,7 +319,7 @@ const reverse: Filter = filter("", (value, _, { budget }) => {
     return new Generator(items.toReversed());
   }
   budget.text(text.length);
-  return [...text].toReversed().join("");
+  return [...py.points(text, budget)].toReversed().join("");
 });
 
 const truncate = textFilter("length killwords end leeway", (text, args, budget) => {
@@ -327,11 +327,11 @@ const truncate = textFilter("length killwords end leeway", (text, args, budget) 
   const end = args["end"] === undefined ? "..." : needText("end", args["end"]);
   const leeway = needInteger("leeway", args["leeway"], 5);
   budget.step(text.length / 8);
-  const chars = [...text];
+  const chars = py.points(text, budget);
   const endLength = [...end].length;
   if (length < endLength) throw new TemplateError(`expected length >= ${endLength}, got ${length}`);
   if (chars.length <= length + leeway) return text;
-  const cut = chars.slice(0, length - endLength).join("");
+  const cut = [...chars.slice(0, length - endLength)].join("");
   if (truth(args["killwords"] ?? false)) return cut + end;
   const space = cut.lastIndexOf(" ");
   return (space === -1 ? cut : cut.slice(0, space)) + end;

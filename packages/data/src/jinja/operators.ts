@@ -4,6 +4,7 @@ import type { BinaryOperator } from "./ast.ts";
 import type { Budget } from "./budget.ts";
 import { percentFormat } from "./format.ts";
 import { escapeHtml } from "./print.ts";
+import { lengthOf } from "./text.ts";
 import {
   equal,
   Float,
@@ -135,21 +136,10 @@ export function sizeOf(value: Value, budget: Budget): number {
   if (Array.isArray(value)) return value.length;
   if (value instanceof Map) return value.size;
   if (value instanceof Undefined) return 0;
-  if (textOf(value) !== undefined) return iterateLength(textOf(value)!, budget);
+  if (textOf(value) !== undefined) return lengthOf(textOf(value)!, budget);
   throw new TemplateError(
     value instanceof Generator
       ? "object of type 'generator' has no len()"
       : `object of type '${typeName(value)}' has no len()`,
   );
-}
-
-function iterateLength(text: string, budget: Budget): number {
-  budget.scan(text.length);
-  let surrogates = 0;
-  for (let i = 0; i < text.length - 1; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit >= 0xd800 && unit <= 0xdbff && text.charCodeAt(i + 1) >= 0xdc00 && text.charCodeAt(i + 1) <= 0xdfff)
-      surrogates++;
-  }
-  return text.length - surrogates;
 }

@@ -11,16 +11,25 @@ export function isSpace(char: string): boolean {
   return SPACE.test(char);
 }
 
-/** The code points of `text`, as a string where that is the same. */
+/** The code points of `text`, as a string where that is the same; else every one is a string of its own, and paid for. */
 export function points(text: string, budget: Budget): string | string[] {
   budget.scan(text.length);
   if (!SURROGATE.test(text)) return text;
-  budget.step(text.length / 8);
+  budget.items(text.length);
   return [...text];
 }
 
 export function lengthOf(text: string, budget: Budget): number {
-  return points(text, budget).length;
+  budget.scan(text.length);
+  return countPoints(text);
+}
+
+function countPoints(text: string): number {
+  let pairs = 0;
+  for (let i = 0; i + 1 < text.length; i++) {
+    if ((text.charCodeAt(i) & 0xfc00) === 0xd800 && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00) pairs++;
+  }
+  return text.length - pairs;
 }
 
 export type Side = "strip" | "lstrip" | "rstrip";
@@ -102,7 +111,7 @@ export function splitLines(text: string, keepEnds: boolean): string[] {
 
 /** `text.replace(old, new, count)`; the caller pays for the result. */
 export function countOf(text: string, part: string): number {
-  if (part === "") return [...text].length + 1;
+  if (part === "") return countPoints(text) + 1;
   let count = 0;
   for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + part.length)) count++;
   return count;
@@ -121,7 +130,7 @@ export function replace(text: string, old: string, by: string, count: number, bu
       parts.slice(0, times + 1).join(by) + (parts.length > times + 1 ? old + parts.slice(times + 1).join(old) : "")
     );
   }
-  const chars = [...text];
+  const chars = points(text, budget);
   let out = "";
   for (let i = 0; i <= chars.length; i++) out += (i < times ? by : "") + (chars[i] ?? "");
   return out;
@@ -166,6 +175,7 @@ export function pad(
   share: "left" | "right" | "center",
   budget: Budget,
 ): string {
+  if (width <= 0) return text;
   const missing = width - lengthOf(text, budget);
   if (missing <= 0) return text;
   budget.text(text.length + missing * fill.length);
