@@ -11,6 +11,13 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "a gaussian start has deviation 1",
+    file: "packages/lora/src/adapter.ts",
+    find: "normal(seed, site, 0, i) / r",
+    replace: "normal(seed, site, 0, i)",
+    tests: ["packages/lora/src/peft.test.ts"],
+  },
+  {
     name: "a replaced head starts empty",
     file: "packages/sft/src/tuning.ts",
     find: "copyWeight(baseOf(model, path), saved.get(path)!);",

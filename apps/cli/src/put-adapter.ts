@@ -34,5 +34,6 @@ export async function putAdapter(
     useDora: tune.use_dora,
     modulesToSave: tune.modules_to_save,
   };
-  return tuneLora(model, config, { seed, moments, loraPlusRatio });
+  const start = tune.init_lora_weights === "gaussian" ? "gaussian" : "default";
+  return tuneLora(model, config, { start, seed, moments, loraPlusRatio });
 }

@@ -8,7 +8,7 @@ export { BugError, InputError, isTunesmithError, TunesmithError } from "./errors
 export type { ErrorDetails, ErrorJson, InputErrorCode } from "./errors.ts";
 export type { FileSource, Files } from "./files.ts";
 export { nearest } from "./nearest.ts";
-export { philox4x32, uniform, uniformInt } from "./philox.ts";
+export { normal, philox4x32, uniform, uniformInt } from "./philox.ts";
 export { hash32, siteId } from "./site.ts";
 export { parseStrictJson } from "./strict-json.ts";
 export type { JsonObject, JsonValue } from "./strict-json.ts";

@@ -51,6 +51,12 @@ export function uniform(seed: number, site: number, step: number, index: number)
   return ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;
 }
 
+/** A standard normal number by Box and Muller; `index` uses up two of {@link uniform}'s. */
+export function normal(seed: number, site: number, step: number, index: number): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - uniform(seed, site, step, 2 * index)));
+  return radius * Math.cos(2 * Math.PI * uniform(seed, site, step, 2 * index + 1));
+}
+
 /** An integer in [0, n) at (seed, site, step, index), 1 ≤ n ≤ 2^53; its bias is below n / 2^53. */
 export function uniformInt(n: number, seed: number, site: number, step: number, index: number): number {
   return Math.floor(uniform(seed, site, step, index) * n);

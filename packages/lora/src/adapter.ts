@@ -2,7 +2,7 @@
 // It wraps nothing: a forward pass takes it as an argument, so several can live on one base.
 // Hu et al. 2021, "LoRA", https://arxiv.org/abs/2106.09685; rsLoRA: Kalajdzievski 2023, https://arxiv.org/abs/2312.03732
 
-import { hash32, uniform } from "@tunesmith/core";
+import { hash32, normal, uniform } from "@tunesmith/core";
 import type { LowRank } from "@tunesmith/autograd";
 import { state } from "@tunesmith/tensor";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
@@ -93,16 +93,28 @@ export function assembleLora(
   };
 }
 
+/** How A begins: uniform in ±1/√in (Kaiming with a = √5), or normal with deviation 1/r. PEFT's `init_lora_weights`. */
+export type LoraStart = "default" | "gaussian";
+
 /**
- * PEFT's default start: A uniform in ±1/√in (Kaiming with a = √5), B zero, so that the adapted model begins as the base
- * (DoRA's magnitudes then are the base's norms: see `initMagnitude`). Each value is a pure function of (seed, name, index).
+ * PEFT's starts: A random, B zero, so that the adapted model begins as the base (DoRA's magnitudes then are the base's norms:
+ * see `initMagnitude`). Each value is a pure function of (seed, name, index).
  */
-export function initialLora(name: string, shape: readonly number[], seed: number): Float32Array {
-  const values = new Float32Array(shape[0]! * shape[1]!);
+export function initialLora(
+  name: string,
+  shape: readonly number[],
+  { seed, start = "default" }: { readonly seed: number; readonly start?: LoraStart },
+): Float32Array {
+  const [r, inputs] = shape as readonly [number, number];
+  const values = new Float32Array(r * inputs);
   if (name.endsWith(".lora_B.weight")) return values;
-  const bound = 1 / Math.sqrt(shape[1]!);
   const site = hash32(name);
-  for (let i = 0; i < values.length; i++) values[i] = bound * (2 * uniform(seed, site, 0, i) - 1);
+  const bound = 1 / Math.sqrt(inputs);
+  const draw =
+    start === "gaussian"
+      ? (i: number): number => normal(seed, site, 0, i) / r
+      : (i: number): number => bound * (2 * uniform(seed, site, 0, i) - 1);
+  for (let i = 0; i < values.length; i++) values[i] = draw(i);
   return values;
 }
 

@@ -9,7 +9,7 @@ export { COMBINATIONS, combineAdapters, resizeAdapter } from "./algebra/combine.
 export type { Combination, CombineOptions } from "./algebra/combine.ts";
 export { diffAdapters } from "./algebra/diff.ts";
 export type { UpdateDifference } from "./algebra/diff.ts";
-export type { LinearSize, LinearSizes, LoraAdapter } from "./adapter.ts";
+export type { LinearSize, LinearSizes, LoraAdapter, LoraStart } from "./adapter.ts";
 export { initMagnitude } from "./base-norms.ts";
 export type { BaseWeight } from "./base-norms.ts";
 export { moduleRank } from "./config.ts";

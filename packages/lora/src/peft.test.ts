@@ -22,7 +22,7 @@ type Tensors = Map<string, { dtype: "F32" | "I32"; shape: readonly number[]; dat
 async function folder(change: (tensors: Tensors) => void = () => {}): Promise<ReturnType<typeof memoryFiles>> {
   const tensors: Tensors = new Map();
   for (const [name, shape] of loraShapes(config, [...sizes.keys()], sizes)) {
-    const values = initialLora(name, shape, 1);
+    const values = initialLora(name, shape, { seed: 1 });
     tensors.set(name, { dtype: "F32", shape, data: new Uint8Array(values.buffer) });
   }
   change(tensors);
@@ -37,7 +37,7 @@ describe("readPeft", () => {
     const adapter = await readPeft(await folder(), "a", sizes);
     expect(adapter.config).toEqual(config);
     expect([...adapter.shapes]).toEqual([...loraShapes(config, [...sizes.keys()], sizes)]);
-    expect(adapter.values.get(`${Q}.lora_A.weight`)).toEqual(initialLora(`${Q}.lora_A.weight`, [2, 6], 1));
+    expect(adapter.values.get(`${Q}.lora_A.weight`)).toEqual(initialLora(`${Q}.lora_A.weight`, [2, 6], { seed: 1 }));
   });
 
   test("a missing tensor is an error", async () => {
@@ -182,13 +182,24 @@ test("scale is alpha / r, or alpha / √r for rsLoRA", () => {
 });
 
 test("a new adapter starts with A uniform in ±1/√in and B zero", () => {
-  const a = initialLora(`${Q}.lora_A.weight`, [8, 400], 3);
+  const a = initialLora(`${Q}.lora_A.weight`, [8, 400], { seed: 3 });
   const bound = 1 / 20;
   expect(Math.max(...a)).toBeLessThanOrEqual(bound);
   expect(Math.max(...a)).toBeGreaterThan(0.95 * bound);
   expect(Math.min(...a)).toBeLessThan(-0.95 * bound);
   expect(Math.abs(a.reduce((x, y) => x + y, 0) / a.length)).toBeLessThan(0.05 * bound);
-  expect(initialLora(`${Q}.lora_A.weight`, [8, 400], 3)).toEqual(a);
-  expect(initialLora(`${Q}.lora_A.weight`, [8, 400], 4)).not.toEqual(a);
-  expect(initialLora(`${Q}.lora_B.weight`, [4, 8], 3)).toEqual(new Float32Array(32));
+  expect(initialLora(`${Q}.lora_A.weight`, [8, 400], { seed: 3 })).toEqual(a);
+  expect(initialLora(`${Q}.lora_A.weight`, [8, 400], { seed: 4 })).not.toEqual(a);
+  expect(initialLora(`${Q}.lora_B.weight`, [4, 8], { seed: 3 })).toEqual(new Float32Array(32));
+});
+
+test("a gaussian start: A normal with deviation 1/r, B zero", () => {
+  const a = initialLora(`${Q}.lora_A.weight`, [8, 4000], { seed: 3, start: "gaussian" });
+  const mean = a.reduce((x, y) => x + y, 0) / a.length;
+  const moment = (k: number): number => a.reduce((sum, x) => sum + (x - mean) ** k, 0) / a.length;
+  expect(Math.abs(mean)).toBeLessThan(0.003);
+  expect(Math.sqrt(moment(2))).toBeCloseTo(1 / 8, 2);
+  expect(moment(4) / moment(2) ** 2).toBeCloseTo(3, 0); // a uniform's is 1.8
+  const b = initialLora(`${Q}.lora_B.weight`, [4, 8], { seed: 3, start: "gaussian" });
+  expect(b).toEqual(new Float32Array(32));
 });

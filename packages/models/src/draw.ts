@@ -1,4 +1,4 @@
-import { hash32, uniform } from "@tunesmith/core";
+import { hash32, normal } from "@tunesmith/core";
 import type { Device } from "@tunesmith/tensor";
 import { build } from "./build.ts";
 import type { LoadOptions } from "./build.ts";
@@ -28,12 +28,8 @@ export function drawModel(
   });
 }
 
-/** Box–Muller on the counter generator; one value per index. */
 function drawMatrix(name: string, shape: readonly number[], std: number, seed: number): Float32Array {
   const size = shape.reduce((n, d) => n * d, 1);
   const site = hash32(name);
-  return Float32Array.from({ length: size }, (_, i) => {
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform(seed, site, 0, 2 * i)));
-    return std * radius * Math.cos(2 * Math.PI * uniform(seed, site, 0, 2 * i + 1));
-  });
+  return Float32Array.from({ length: size }, (_, i) => std * normal(seed, site, 0, i));
 }

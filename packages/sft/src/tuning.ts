@@ -12,7 +12,7 @@ import {
   resolveTargets,
   savedName,
 } from "@tunesmith/lora";
-import type { LoraAdapter, LoraConfig, PeftAdapter } from "@tunesmith/lora";
+import type { LoraAdapter, LoraConfig, LoraStart, PeftAdapter } from "@tunesmith/lora";
 import { linearPaths, parameterShapes, replaceableWeights } from "@tunesmith/models";
 import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
@@ -33,6 +33,7 @@ export interface Tuning {
  * Puts a LoRA adapter on a frozen model.
  *
  * @param options.seed - start of A (B is zero), and of dropout masks
+ * @param options.start - of A, as PEFT's `init_lora_weights`; default: Kaiming
  * @param options.loraPlusRatio - the rate of B over the rate of A (LoRA+); default 1
  * @param options.moments - what the optimizer keeps; default: AdamW's
  * @param options.from - an adapter to continue; its config then counts and `config` must be its config
@@ -41,7 +42,7 @@ export interface Tuning {
 export function tuneLora(
   model: Model,
   config: LoraConfig,
-  options: { seed: number; from?: PeftAdapter; moments?: readonly Moment[]; loraPlusRatio?: number },
+  options: { seed: number; start?: LoraStart; from?: PeftAdapter; moments?: readonly Moment[]; loraPlusRatio?: number },
 ): Tuning & { readonly adapter: LoraAdapter } {
   const sizes = linearPaths(model.config);
   const targets = resolveTargets(config, sizes.keys());
@@ -86,7 +87,7 @@ export function tuneLora(
     const given = options.from?.values.get(name);
     if (given === undefined && path !== undefined) copyWeight(baseOf(model, path), saved.get(path)!);
     else if (given === undefined && magnitude) initMagnitude(magnitude);
-    else store.write(name, "values", given ?? initialLora(name, shape, options.seed));
+    else store.write(name, "values", given ?? initialLora(name, shape, options));
   }
   return tuning;
 }

@@ -254,6 +254,12 @@ describe("keys against each other", () => {
     ["a minimum that is missing", `${MINIMAL}train:\n  schedule: cosine-with-min\n`, "train.schedule", 7],
     ["restarts without a number", `${MINIMAL}train:\n  schedule: cosine-restarts\n`, "train.schedule", 7],
     ["DoRA with dropout", `${MINIMAL}tune:\n  use_dora: true\n  dropout: 0.1\n`, "tune.dropout", 8],
+    [
+      "a start of an adapter that goes on",
+      `${MINIMAL}tune:\n  init_from: a\n  init_lora_weights: gaussian\n`,
+      "tune.init_lora_weights",
+      8,
+    ],
     ["a name of layers without layers", `${MINIMAL}tune:\n  layers_pattern: [h]\n`, "tune.layers_pattern", 7],
     ["eps of AdamW for Lion", `${MINIMAL}train:\n  optimizer: lion\n  eps: 1\n`, "train.eps", 8],
     ["momentum for AdamW", `${MINIMAL}train:\n  momentum: 0.5\n`, "train.momentum", 7],

@@ -184,6 +184,8 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
       "and use_dora are not implemented together",
       "set dropout to 0, or use_dora to false",
     );
+  if (written(["tune", "init_lora_weights"]) && tune.init_from !== null)
+    yield conflict(["tune", "init_lora_weights"], "has no effect with init_from", "remove it");
   if (tune.layers_pattern && !tune.layers_to_transform)
     yield conflict(["tune", "layers_pattern"], "has no effect without layers_to_transform", "remove it");
   if (written(["tune", "quant"]) && tune.method !== "qlora")

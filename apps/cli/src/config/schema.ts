@@ -146,6 +146,10 @@ const tuneSchema = z.strictObject({
     .describe("trained whole beside the adapter: the output head (lm_head), the embedding (embed_tokens)"),
   use_dora: z.boolean().default(false).describe("weight-decomposed: a trained magnitude per output"),
   use_rslora: z.boolean().default(false),
+  init_lora_weights: z
+    .union([z.enum(["default", "gaussian", "olora", "pissa"]), z.string().regex(/^pissa_niter_\d+$/)])
+    .default("default")
+    .describe("start of A: uniform in ±1/√in, or normal with deviation 1/r"),
   init_from: z.string().min(1).nullable().default(null).describe("a PEFT folder to continue from"),
   quant: z
     .strictObject({
