@@ -331,7 +331,7 @@ const truncate = textFilter("length killwords end leeway", (text, args, budget) 
   const endLength = [...end].length;
   if (length < endLength) throw new TemplateError(`expected length >= ${endLength}, got ${length}`);
   if (chars.length <= length + leeway) return text;
-  const cut = [...chars.slice(0, length - endLength)].join("");
+  const cut = py.firstPoints(text, length - endLength, budget);
   if (truth(args["killwords"] ?? false)) return cut + end;
   const space = cut.lastIndexOf(" ");
   return (space === -1 ? cut : cut.slice(0, space)) + end;

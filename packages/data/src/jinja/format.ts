@@ -2,7 +2,7 @@
 
 import type { Budget } from "./budget.ts";
 import { floatText, repr, str } from "./print.ts";
-import { pad, points } from "./text.ts";
+import { firstPoints, pad } from "./text.ts";
 import { type CallArguments, Float, numberOf, TemplateError, Tuple, Undefined, type Value } from "./values.ts";
 
 const WIDEST = 1 << 16;
@@ -55,7 +55,7 @@ export function percentFormat(pattern: string, value: Value, budget: Budget): st
 function percentItem(kind: string, item: Value, precision: number | undefined, budget: Budget): string {
   if (kind === "s" || kind === "r") {
     const text = kind === "s" ? str(item, budget) : repr(item, budget);
-    return precision === undefined ? text : [...points(text, budget).slice(0, precision)].join("");
+    return precision === undefined ? text : firstPoints(text, precision, budget);
   }
   const number = numberOf(item);
   if (number === undefined) throw new TemplateError(`%${kind} format: a number is required`);
@@ -135,7 +135,7 @@ function formatted(value: Value, spec: string, budget: Budget): string {
   let text: string;
   if (number === undefined || typeof value === "boolean") {
     text = str(value, budget);
-    if (digits !== undefined) text = [...points(text, budget).slice(0, digits)].join("");
+    if (digits !== undefined) text = firstPoints(text, digits, budget);
   } else if (kind === "%") text = `${(number * 100).toFixed(Math.min(100, digits ?? 6))}%`;
   else if (kind !== "") text = numberText(kind!, number, digits);
   else

@@ -19,6 +19,12 @@ export function points(text: string, budget: Budget): string | string[] {
   return [...text];
 }
 
+/** The first code points of `text`. */
+export function firstPoints(text: string, count: number, budget: Budget): string {
+  const cut = points(text, budget).slice(0, count);
+  return typeof cut === "string" ? cut : cut.join("");
+}
+
 export function lengthOf(text: string, budget: Budget): number {
   budget.scan(text.length);
   return countPoints(text);
