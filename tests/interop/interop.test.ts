@@ -10,11 +10,12 @@ import { loadAdapter, tuneLora } from "@tunesmith/sft";
 import type { Device } from "@tunesmith/tensor";
 import { seededNormals } from "@tunesmith/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runCli } from "../support/cli.ts";
+import { folderWith, runCli } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
 import { maxError } from "../support/goldens.ts";
 import { ADAPTERS, BASES, IDS, QUANTIZED } from "./cases.ts";
 import { logitsOf } from "../support/logits.ts";
+import { modelFolder } from "../support/model-folder.ts";
 import { runPython } from "./python.ts";
 
 /** What open.py says about one case. */
@@ -52,7 +53,7 @@ beforeAll(async () => {
   device = await testDevice();
   const request = { folder, ids: IDS, bases: BASES, adapters: ADAPTERS, quantize: QUANTIZED };
   theirs = runPython("make.py", request, at("logits.json"));
-  const cases = [...(await writeAdapters()), ...(await writeModels())];
+  const cases = [await writeAdapters(), await writeModels(), await trainAdapters()].flat();
   opened = runPython("open.py", { out: at("report.json"), ids: IDS, cases }, at("report.json"));
 }, 600_000);
 
@@ -106,6 +107,47 @@ async function writeModels(): Promise<object[]> {
   }
   return cases;
 }
+
+/** What `tunesmith train` leaves behind, by the config's `tune`. */
+const TRAINED: Readonly<Record<string, string>> = {
+  "LoRA with dropout":
+    "{r: 4, alpha: 8, use_rslora: true, dropout: 0.1, loraplus_lr_ratio: 4, init_lora_weights: gaussian}",
+  "DoRA with patterns": '{r: 4, alpha: 8, use_dora: true, rank_pattern: {"layers.0.*": 2}, exclude_modules: [o_proj]}',
+  "a head and an embedding": "{r: 4, alpha: 8, target_modules: [q_proj], modules_to_save: [lm_head, embed_tokens]}",
+};
+
+async function trainAdapters(): Promise<object[]> {
+  const cases: object[] = [];
+  for (const [name, tune] of Object.entries(TRAINED)) {
+    const cwd = folderWith({
+      ...modelFolder("model", { weights: true }),
+      "rows.jsonl": Array.from({ length: 12 }, (_, i) => `{"prompt": "${i}+1=", "completion": "${i + 1}"}\n`).join(""),
+      "run.yaml": `model: model
+output: run
+data: {train: [{path: rows.jsonl}]}
+tune: ${tune}
+train: {max_steps: 8, batch_size: 4, learning_rate: 1.0e-2, weight_decay: 0.01}
+`,
+    });
+    const { exitCode, stderr } = await runCli(["train", "run.yaml"], { cwd });
+    expect(exitCode, stderr).toBe(0);
+    const model = await load(join(cwd, "model"));
+    const adapter = await loadAdapter(model, files, join(cwd, "run", "adapter"));
+    ours.set(name, await logitsOf(model, adapter, IDS));
+    ours.set(`base of ${name}`, await logitsOf(model, undefined, IDS));
+    adapter.dispose();
+    model.dispose();
+    cases.push({ name, base: join(cwd, "model"), adapter: join(cwd, "run", "adapter") });
+  }
+  return cases;
+}
+
+test.each(Object.keys(TRAINED))("`train`: %s opens in PEFT without a word, and gives the same logits", (name) => {
+  const { logits, ...said } = opened[name]!;
+  expect(said).toEqual({ ...WORKS, different: [] });
+  expect(maxError(ours.get(`base of ${name}`)!, logits)).toBeGreaterThan(1e-2);
+  expect(maxError(ours.get(name)!, logits)).toBeLessThan(TOLERANCE);
+});
 
 const MERGED = Object.keys(ADAPTERS).filter((name) => !(ADAPTERS[name]!.base in QUANTIZED));
 
