@@ -60,12 +60,33 @@ test("of a tied base they are two weights, whose gradients add up to the tied on
   expect(gradientError(sum, expected.get("model.embed_tokens.weight")!.values)).toBeLessThan(1e-4);
 });
 
+test("biases of the targets get the gradients of full fine-tuning, and no decay", async () => {
+  const model = await loadModel(device, nodeFiles(), goldenPath("models", "qwen2-tied"));
+  const targets = { ...config([]), targetModules: ["q_proj", "v_proj", "o_proj"], bias: "lora_only" as const };
+  const tuned = tuneLora(model, targets, { seed: 1 });
+  const golden = readGolden("models", "qwen2-tied", "golden_plain.safetensors");
+  const options = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
+  const [step] = await runSteps(tuned, golden, options);
+  expect(Math.abs(step!.loss - golden.get("loss")!.values[0]!)).toBeLessThan(2e-5);
+  const expected = readGolden("models", "qwen2-tied", "grads_plain.safetensors");
+  expect([...tuned.adapter.biases.keys()]).toHaveLength(2 * model.config.layers); // o_proj has none
+  for (const path of tuned.adapter.biases.keys()) {
+    const m = await tuned.store.read(`base_model.model.${path}.base_layer.bias`, "m");
+    const gradient = m.map((value) => value / 0.1);
+    expect(gradientError(gradient, expected.get(`${path}.bias`)!.values), path).toBeLessThan(1e-4);
+  }
+  expect(tuned.store.layout.groups.map((group) => group.decay)).toEqual([true, false]);
+  tuned.store.dispose();
+  model.dispose();
+});
+
 // a tied base, so that merging has to untie it
 describe.each([
   ["llama-untied", ["lm_head", "model.embed_tokens"]],
   ["llama-bf16", ["lm_head"]],
   ["qwen2-tied", ["lm_head"]],
   ["qwen2-tied", ["embed_tokens"]],
+  ["qwen2-tied", []], // biases alone
 ])("%s with %j", (base, modules) => {
   const folder = mkdtempSync(join(tmpdir(), "tunesmith-"));
   const adapterFolder = join(folder, "adapter");
@@ -74,7 +95,7 @@ describe.each([
   let moved: Float32Array;
   beforeAll(async () => {
     model = await loadModel(device, nodeFiles(), goldenPath("models", base));
-    const tuned = tuneLora(model, config(modules), { seed: 1 });
+    const tuned = tuneLora(model, { ...config(modules), bias: "lora_only" }, { seed: 1 });
     start = await logitsOf(model, tuned.adapter, IDS);
     for (const [i, name] of tuned.store.names.entries()) {
       const values = await tuned.store.read(name, "values");
@@ -129,7 +150,7 @@ describe.each([
     const { exitCode, stderr } = await runCli([...words, "--dtype", "f32"]);
     expect(exitCode, stderr).toBe(0);
     const merged = await loadModel(device, nodeFiles(), out);
-    expect(merged.config.tiedHead).toBe(false);
+    expect(merged.config.tiedHead).toBe(model.config.tiedHead && modules.length === 0);
     expect(maxError(await logitsOf(merged, undefined, IDS), moved)).toBeLessThan(1e-4);
     merged.dispose();
   });

@@ -89,6 +89,11 @@ export const ADAPTERS: Readonly<Record<string, AdapterCase>> = {
     base: "gpt2",
     config: { r: 4, lora_alpha: 8, target_modules: ["c_attn"], modules_to_save: ["wte"], fan_in_fan_out: true },
   },
+  biases: { base: "qwen2", config: { r: 4, lora_alpha: 8, target_modules: ["q_proj", "o_proj"], bias: "lora_only" } },
+  conv1d_biases: {
+    base: "gpt2",
+    config: { r: 4, lora_alpha: 8, target_modules: ["c_attn", "c_fc"], bias: "lora_only", fan_in_fan_out: true },
+  },
   qlora_whole: {
     base: "llama4bit",
     config: { r: 4, lora_alpha: 8, target_modules: "all-linear", modules_to_save: ["lm_head"] },

@@ -11,6 +11,27 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "a trained bias is not used where projections share an input",
+    file: "packages/models/src/decoder.ts",
+    find: "bias: adapter?.bias?.(path) ?? bias,",
+    replace: "bias,",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "trained biases decay",
+    file: "packages/sft/src/tuning.ts",
+    find: 'decay: !name.endsWith(".bias"),',
+    replace: "decay: true,",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
+    name: "a merged model keeps the base's biases",
+    file: "packages/lora/src/merge.ts",
+    find: "for (const [name, bias] of biases) whole.set(name, bias);",
+    replace: "void biases;",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
     name: "a gaussian start has deviation 1",
     file: "packages/lora/src/adapter.ts",
     find: "normal(seed, site, 0, i) / r",

@@ -32,6 +32,7 @@ export async function putAdapter(
     alphaPattern: tune.alpha_pattern,
     dropout: tune.dropout,
     useDora: tune.use_dora,
+    bias: tune.bias === "lora_only" ? tune.bias : undefined,
     modulesToSave: tune.modules_to_save,
   };
   const start = tune.init_lora_weights === "gaussian" ? "gaussian" : "default";

@@ -16,6 +16,8 @@ export interface LinearSize {
   readonly out: number;
   /** how its weight is stored; `in_out` is the Conv1D of GPT-2. Default `out_in` */
   readonly layout?: "out_in" | "in_out";
+  /** it has one; default false */
+  readonly bias?: boolean;
 }
 
 /** The linear layers an adapter may sit on, by module path. */
@@ -29,14 +31,27 @@ export interface LoraAdapter {
   /** weights that stand in for the base's, f32, by module path: `modules_to_save` */
   readonly saved: ReadonlyMap<string, Weight>;
   weight(path: string): Weight | undefined;
+  /** biases `[out]` that stand in for the base's, by module path: `bias: lora_only` */
+  readonly biases: ReadonlyMap<string, Tensor>;
+  bias(path: string): Tensor | undefined;
   /** Gives back what was computed from the base's weights; tensors of the adapter belong to whoever made them. */
   dispose(): void;
 }
 
 /** Names in a PEFT file of the tensors of a module. */
-export function peftNames(path: string): { readonly a: string; readonly b: string; readonly magnitude: string } {
+export function peftNames(path: string): Readonly<Record<"a" | "b" | "magnitude" | "bias", string>> {
   const at = `base_model.model.${path}`;
-  return { a: `${at}.lora_A.weight`, b: `${at}.lora_B.weight`, magnitude: `${at}.lora_magnitude_vector` };
+  return {
+    a: `${at}.lora_A.weight`,
+    b: `${at}.lora_B.weight`,
+    magnitude: `${at}.lora_magnitude_vector`,
+    bias: `${at}.base_layer.bias`,
+  };
+}
+
+/** The targets whose bias trains. */
+export function biasedTargets(config: LoraConfig, targets: readonly string[], sizes: LinearSizes): string[] {
+  return config.bias === undefined ? [] : targets.filter((path) => sizes.get(path)!.bias);
 }
 
 /**
@@ -54,6 +69,7 @@ export function loraShapes(
   for (const path of targets) shapes.set(peftNames(path).a, [moduleRank(config, path).r, sizes.get(path)!.in]);
   for (const path of targets) shapes.set(peftNames(path).b, [sizes.get(path)!.out, moduleRank(config, path).r]);
   if (config.useDora) for (const path of targets) shapes.set(peftNames(path).magnitude, [sizes.get(path)!.out]);
+  for (const path of biasedTargets(config, targets, sizes)) shapes.set(peftNames(path).bias, [sizes.get(path)!.out]);
   for (const [path, shape] of saved) shapes.set(savedName(path), shape);
   return shapes;
 }
@@ -62,14 +78,15 @@ export function loraShapes(
  * An adapter over tensors that already exist.
  * @param tensor - the tensor of a PEFT name
  * @param base - the weight of a module of the base; DoRA's magnitudes are relative to its norms
- * @param saved - weights that stand in for the base's, by module path
+ * @param own.saved - weights that stand in for the base's, by module path
+ * @param own.biased - modules with a bias of the adapter's own
  */
 export function assembleLora(
   config: LoraConfig,
   targets: readonly string[],
   tensor: (name: string) => Tensor,
   base: (path: string) => BaseWeight,
-  saved: ReadonlyMap<string, Weight> = new Map(),
+  { saved, biased }: { readonly saved: ReadonlyMap<string, Weight>; readonly biased: readonly string[] },
 ): LoraAdapter {
   const modules = new Map<string, LowRank>();
   const norms: Tensor[] = [];
@@ -83,12 +100,15 @@ export function assembleLora(
       modules.set(path, { ...lowRank, magnitude: { values: tensor(magnitude), squaredNorms: squares } });
     }
   }
+  const biases = new Map(biased.map((path) => [path, tensor(peftNames(path).bias)]));
   return {
     config,
     modules,
     at: (path) => modules.get(path),
     saved,
     weight: (path) => saved.get(path),
+    biases,
+    bias: (path) => biases.get(path),
     dispose: () => norms.forEach((norm) => norm.dispose()),
   };
 }

@@ -22,6 +22,8 @@ export interface LoraConfig {
   readonly dropout?: number | undefined;
   /** weight-decomposed: a magnitude per output beside the low-rank direction */
   readonly useDora?: boolean | undefined;
+  /** biases of the targets train too; default none */
+  readonly bias?: "lora_only" | undefined;
   /** the output head or the embedding, trained whole: paths, or what they end with from a dot on */
   readonly modulesToSave?: readonly string[] | undefined;
   /** the layers' weights are stored `[in, out]`; A and B have the same shapes all the same */

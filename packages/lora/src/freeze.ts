@@ -24,12 +24,15 @@ export function freezeAdapter(adapter: LoraAdapter): LoraAdapter {
       return [path, { ...weight, shards }];
     }),
   );
+  const biases = new Map([...adapter.biases].map(([path, bias]) => [path, untracked(bias)]));
   return {
     ...adapter,
     modules,
     at: (path) => modules.get(path),
     saved,
     weight: (path) => saved.get(path),
+    biases,
+    bias: (path) => biases.get(path),
     dispose: () => {}, // the memory is the other's
   };
 }

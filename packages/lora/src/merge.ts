@@ -2,7 +2,7 @@
 
 import { f32ToBf16, f32ToF16, toF32 } from "@tunesmith/safetensors";
 import type { TensorSource, TensorToWrite } from "@tunesmith/safetensors";
-import type { LinearSizes } from "./adapter.ts";
+import { type LinearSizes, peftNames } from "./adapter.ts";
 import { type Update, updatesOf } from "./algebra/modules.ts";
 import { LoraError } from "./errors.ts";
 import type { PeftAdapter } from "./peft.ts";
@@ -37,7 +37,12 @@ export function mergeAdapter(
 ): Map<string, TensorToWrite> {
   const updates = new Map([...updatesOf(adapter)].map(([path, update]) => [`${path}.weight`, { path, update }]));
   const whole = new Map(savedPaths(adapter).map((path) => [`${path}.weight`, adapter.values.get(savedName(path))!]));
-  const head = tied && whole.size > 0 ? `${tied.head}.weight` : undefined;
+  const biases = adapter.targets.flatMap((path): [string, Float32Array][] => {
+    const bias = adapter.values.get(peftNames(path).bias);
+    return bias ? [[`${path}.bias`, bias]] : [];
+  });
+  for (const [name, bias] of biases) whole.set(name, bias);
+  const head = tied && savedPaths(adapter).length > 0 ? `${tied.head}.weight` : undefined;
   /** where a tensor of the merged model comes from; an untied head from the embedding */
   const sourceOf = (name: string): string =>
     name === head && !base.tensors.has(name) ? `${tied!.embedding}.weight` : name;

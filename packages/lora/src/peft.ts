@@ -98,6 +98,8 @@ export async function readPeftAlone(files: Files, folder: string): Promise<PeftA
   try {
     for (const [name, { shape }] of tensors.tensors) {
       const [, path, side] = /^base_model\.model\.(.+?)(?:\.lora_([AB]))?\.weight$/.exec(name) ?? [];
+      const biased = /^base_model\.model\.(.+)\.base_layer\.bias$/.exec(name)?.[1];
+      if (biased !== undefined) sizes.set(biased, { ...(sizes.get(biased) ?? { in: 0, out: 0 }), bias: true });
       if (path === undefined) continue; // readPeft names it
       if (side === undefined) whole.set(path, [shape[0] ?? 0, shape[1] ?? 0]);
       else
@@ -127,6 +129,10 @@ export async function writePeft(files: Files, folder: string, adapter: LoraAdapt
       shapes.set(name, tensor.shape);
       values.set(name, (await tensor.read()) as Float32Array);
     }
+  }
+  for (const [path, bias] of adapter.biases) {
+    shapes.set(peftNames(path).bias, bias.shape);
+    values.set(peftNames(path).bias, (await bias.read()) as Float32Array);
   }
   for (const [path, weight] of adapter.saved) {
     shapes.set(savedName(path), weight.shape);

@@ -59,6 +59,8 @@ export interface Adapter {
   at(path: string): LowRank | undefined;
   /** a weight that stands in for the base's */
   weight?(path: string): Weight | undefined;
+  /** a bias that stands in for that of a linear layer */
+  bias?(path: string): Tensor | undefined;
 }
 
 /** What is saved for backward: everything (`none`), or the input of each layer, which then runs twice. */
@@ -143,12 +145,18 @@ function layerContext(
   const tables = rotary[layer];
   return {
     config,
-    project: (x, { path, weight, bias, layout }) =>
-      linear(x, weight, { ...(bias ? { bias } : {}), lowRank: adapter?.at(path), layout }),
+    project: (x, { path, weight, bias: own, layout }) => {
+      const bias = adapter?.bias?.(path) ?? own;
+      return linear(x, weight, { ...(bias ? { bias } : {}), lowRank: adapter?.at(path), layout });
+    },
     projectMany: (x, linears) =>
       linearMany(
         x,
-        linears.map(({ path, weight, bias }) => ({ weight, bias, lowRank: adapter?.at(path) })),
+        linears.map(({ path, weight, bias }) => ({
+          weight,
+          bias: adapter?.bias?.(path) ?? bias,
+          lowRank: adapter?.at(path),
+        })),
       ),
     splitHeads: (joined, { turned }) =>
       splitHeads(joined, {

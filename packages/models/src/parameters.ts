@@ -24,14 +24,15 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
 }
 
 /** Module paths of the linear layers that an adapter may sit on, in checkpoint order; the output head is not among them. */
-export function linearPaths(
-  config: ModelConfig,
-): Map<string, { readonly in: number; readonly out: number; readonly layout: LinearSpec["layout"] }> {
+export function linearPaths(config: ModelConfig): Map<string, Pick<LinearSpec, "in" | "out" | "layout" | "bias">> {
   const { names, layer } = architectureOf(config.architecture)!;
-  const paths = new Map<string, Pick<LinearSpec, "in" | "out" | "layout">>();
+  const paths = new Map<string, Pick<LinearSpec, "in" | "out" | "layout" | "bias">>();
   for (let i = 0; i < config.layers; i++)
     walk(layer(config), `${names.layers}.${i}`, (path, spec) => {
-      if (spec.kind === "linear") paths.set(path, { in: spec.in, out: spec.out, layout: spec.layout });
+      if (spec.kind === "linear") {
+        const { in: ins, out, layout, bias } = spec;
+        paths.set(path, { in: ins, out, layout, bias });
+      }
     });
   return paths;
 }

@@ -1,6 +1,7 @@
 import type { Files } from "@tunesmith/core";
 import {
   assembleLora,
+  biasedTargets,
   frozenTensors,
   type LoraAdapter,
   readPeft,
@@ -35,7 +36,7 @@ export async function loadAdapter(model: Model, files: Files, folder: string): P
     targets,
     (name) => tensors.get(name)!,
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
-    saved,
+    { saved, biased: biasedTargets(config, targets, sizes) },
   );
   return {
     ...adapter,

@@ -3,6 +3,7 @@
 import { trainable } from "@tunesmith/autograd";
 import {
   assembleLora,
+  biasedTargets,
   copyWeight,
   initialLora,
   initMagnitude,
@@ -17,7 +18,8 @@ import { linearPaths, parameterShapes, replaceableWeights } from "@tunesmith/mod
 import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
 import type { Moment } from "@tunesmith/optim";
-import type { Device, Weight } from "@tunesmith/tensor";
+import { asWeight } from "@tunesmith/tensor";
+import type { Device, Tensor, Weight } from "@tunesmith/tensor";
 
 /** A model together with what is trained of it. */
 export interface Tuning {
@@ -52,11 +54,12 @@ export function tuneLora(
   const specs = [...shapes].map(([name, shape]) => ({
     name,
     shape,
-    decay: true,
+    decay: !name.endsWith(".bias"),
     rate: name.includes(".lora_B.") ? (options.loraPlusRatio ?? 1) : 1,
   }));
   const store = new ParameterStore(model.device, specs, "adapter", options.moments);
   const fanInFanOut = targets.some((path) => sizes.get(path)!.layout === "in_out");
+  const biased = biasedTargets(config, targets, sizes);
   const saved = new Map(
     savedPaths.map((path): [string, Weight] => {
       const shards = store.slices(savedName(path)).map(({ firstRow, values, gradients }) => {
@@ -74,22 +77,31 @@ export function tuneLora(
       return trainable(values, gradients);
     },
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
-    saved,
+    { saved, biased },
   );
   const dropout = config.dropout ? { p: config.dropout, seed: options.seed } : undefined;
   const tuning = { model, store, adapter, dropout };
   if (model.device.virtual) return tuning;
   const magnitudes = new Map([...adapter.modules].map(([path, at]) => [peftNames(path).magnitude, at.magnitude]));
-  const whole = new Map(savedPaths.map((path) => [savedName(path), path]));
+  /** how parameters begin that stand in for one of the base's */
+  const starts = new Map<string, () => void>([
+    ...savedPaths.map((path) => [savedName(path), () => copyWeight(baseOf(model, path), saved.get(path)!)] as const),
+    ...biased.map((path) => [peftNames(path).bias, () => copyBias(model, path, adapter.biases.get(path)!)] as const),
+  ]);
   for (const [name, shape] of shapes) {
-    const path = whole.get(name);
+    const start = starts.get(name);
     const magnitude = magnitudes.get(name);
     const given = options.from?.values.get(name);
-    if (given === undefined && path !== undefined) copyWeight(baseOf(model, path), saved.get(path)!);
+    if (given === undefined && start) start();
     else if (given === undefined && magnitude) initMagnitude(magnitude);
     else store.write(name, "values", given ?? initialLora(name, shape, options));
   }
   return tuning;
+}
+
+function copyBias({ parameters }: Model, path: string, into: Tensor): void {
+  const column = (vector: Tensor): Weight => asWeight(vector.reshape([vector.size, 1]) as Tensor<"f32">);
+  copyWeight(column(parameters.get(`${path}.bias`) as Tensor), column(into));
 }
 
 /** The base's weight of a path; a tied head is the embedding. */

@@ -19,6 +19,7 @@ export function checkAgainstAdapter({ config, source, written }: LoadedConfig, a
     ["rank_pattern", tune.rank_pattern, adapter.rankPattern],
     ["alpha_pattern", tune.alpha_pattern, adapter.alphaPattern],
     ["use_dora", tune.use_dora, adapter.useDora ?? false],
+    ["bias", tune.bias, adapter.bias ?? "none"],
     ["modules_to_save", tune.modules_to_save, adapter.modulesToSave ?? []],
   ];
   for (const [key, here, there] of pairs) {

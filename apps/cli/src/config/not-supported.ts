@@ -8,6 +8,7 @@ import type { KeyPath } from "./source.ts";
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.method": ["lora", "qlora"],
   "tune.train_new_tokens": [false],
+  "tune.bias": ["none", "lora_only"],
   "tune.init_lora_weights": ["default", "gaussian"],
 };
 

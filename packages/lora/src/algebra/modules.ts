@@ -69,6 +69,12 @@ export function plainUpdatesOf(adapter: PeftAdapter): Map<string, Update> {
       expected: "LoRA adapters",
       fix: "merge it into its base (`tunesmith merge`)",
     });
+  if (adapter.config.bias !== undefined)
+    throw new LoraError("COMBINATION_INVALID", "an adapter with biases is more than a low-rank update", {
+      received: `bias: ${adapter.config.bias}`,
+      expected: "LoRA adapters",
+      fix: "merge it into its base (`tunesmith merge`)",
+    });
   if (adapter.config.modulesToSave?.length)
     throw new LoraError("COMBINATION_INVALID", "an adapter with whole modules is more than a low-rank update", {
       received: `modules_to_save: ${adapter.config.modulesToSave.join(", ")}`,
