@@ -41,8 +41,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a replaced head starts empty",
     file: "packages/sft/src/tuning.ts",
-    find: "copyWeight(baseOf(model, path), saved.get(path)!);",
-    replace: "void baseOf;",
+    find: "() => copyWeight(baseOf(model, path), saved.get(path)!)",
+    replace: "() => void baseOf",
     tests: ["tests/goldens/modules-to-save.test.ts"],
   },
   {
@@ -743,8 +743,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "biases of q, k and v are dropped",
     file: "packages/models/src/decoder.ts",
-    find: "({ weight, bias, lowRank: adapter?.at(path) })",
-    replace: "({ weight, lowRank: adapter?.at(path) })",
+    find: "bias: adapter?.bias?.(path) ?? bias,",
+    replace: "bias: adapter?.bias?.(path),",
     tests: ["tests/goldens/models.test.ts"],
   },
   {
