@@ -15,6 +15,8 @@ const data = source.replace(/export interface[\s\S]*?\n}\n/, "").replace(": read
 const { mutants } = await import(`data:text/javascript,${encodeURIComponent(data)}`);
 
 const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !mutants.some((m) => m.name === name));
+if (unknown.length > 0) throw new Error(`no mutant has the name "${unknown.join('", "')}"`);
 const chosen = mutants.filter((m) => wanted.length === 0 || wanted.includes(m.name));
 const survivors = [];
 for (const { name, file, find, tests } of chosen) {

@@ -1,7 +1,7 @@
 // A model whose weights are drawn on the device by a counter-based hash: nothing large is uploaded, so that a benchmark
 // of a large model starts at once, on a machine that has no checkpoint.
-import { assembleModel, parameterShapes } from "@tunesmith/models";
-import { BYTES_PER_ELEMENT, defineKernel, GROUP_INDEX, launch, MAIN_ARGS, state } from "@tunesmith/tensor";
+import { assembleModel, ofOneInput, parameterShapes } from "@tunesmith/models";
+import { BYTES_PER_ELEMENT, defineKernel, GROUP_INDEX, launch, MAIN_ARGS, state, viewOf } from "@tunesmith/tensor";
 
 /** @import { Model, ModelConfig } from "@tunesmith/models" */
 /** @import { Device, Tensor, Weight, DenseFormat } from "@tunesmith/tensor" */
@@ -62,6 +62,18 @@ export function randomModel(device, config, { format, positions }) {
     const data = new Float32Array(shape[0] ?? 0).fill(name.endsWith("bias") || config.norm === "rms_offset" ? 0 : 1);
     return own(state(device, { shape, dtype: "f32", category: "weights", label: name, data }));
   };
+  /** @param {Tensor} tensor */
+  const draw = (tensor) =>
+    launch(drawWords, {
+      spec: { format },
+      params: {
+        words: Math.floor((tensor.size * BYTES_PER_ELEMENT[format]) / 4),
+        seed: Math.imul(++seed, 0x9e3779b1) >>> 0,
+        limit: config.initializerRange * Math.sqrt(3), // a uniform variable's standard deviation is limit / √3
+      },
+      reads: {},
+      writes: { out: tensor },
+    });
   /**
    * @param {string} name
    * @returns {Weight}
@@ -75,23 +87,37 @@ export function randomModel(device, config, { format, positions }) {
     for (let firstRow = 0; firstRow < rows; firstRow += perShard) {
       const shape = [Math.min(perShard, rows - firstRow), cols];
       const tensor = own(state(device, { shape, dtype: format, category: "weights", label: name }));
-      launch(drawWords, {
-        spec: { format },
-        params: {
-          words: Math.floor((tensor.size * BYTES_PER_ELEMENT[format]) / 4),
-          seed: Math.imul(++seed, 0x9e3779b1) >>> 0,
-          limit: config.initializerRange * Math.sqrt(3), // a uniform variable's standard deviation is limit / √3
-        },
-        reads: {},
-        writes: { out: tensor },
-      });
+      draw(tensor);
       shards.push({ tensor, firstRow, rows: shape[0] ?? 0 });
     }
     return { shape: [rows, cols], format, shards };
   };
-  const parameters = new Map(
-    [...shapes].map(([name, shape]) => [name, shape.length === 1 ? vector(name) : matrix(name)]),
-  );
+  /**
+   * Matrices of one input in one piece of memory, as a loaded model has them; undefined where that cannot be.
+   * @param {string[]} names
+   * @returns {[string, Weight][] | undefined}
+   */
+  const sideBySide = (names) => {
+    const sizes = names.map((name) => shapes.get(name) ?? []);
+    const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, [rows = 0, cols = 0]) => sum + rows * cols, 0));
+    const total = sizes.reduce((sum, [rows = 0, cols = 0]) => sum + rows * cols, 0);
+    const bytes = BYTES_PER_ELEMENT[format];
+    const aligned = starts.every((start) => (start * bytes) % device.facts.offsetAlignment === 0);
+    if (names.length === 1 || !aligned || total * bytes > device.facts.maxBindingBytes) return undefined;
+    const label = names.join(", ");
+    const memory = own(state(device, { shape: [total], dtype: format, category: "weights", label }));
+    draw(memory);
+    return names.map((name, i) => {
+      const [rows = 0, cols = 0] = sizes[i] ?? [];
+      const tensor = viewOf(memory, starts[i] ?? 0, [rows, cols]);
+      return [name, { shape: [rows, cols], format, shards: [{ tensor, firstRow: 0, rows }] }];
+    });
+  };
+  /** @type {Map<string, Tensor | Weight>} */
+  const parameters = new Map();
+  for (const names of ofOneInput(shapes))
+    for (const [name, weight] of sideBySide(names) ?? names.map((name) => /** @type {const} */ ([name, undefined])))
+      parameters.set(name, weight ?? (shapes.get(name)?.length === 1 ? vector(name) : matrix(name)));
   const dispose = () => owned.forEach((tensor) => tensor.dispose());
   return assembleModel(device, config, parameters, { positions, dispose });
 }

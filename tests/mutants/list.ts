@@ -822,7 +822,7 @@ export const mutants: readonly Mutant[] = [
     name: "attention is not told of the sliding window",
     file: "packages/models/src/decoder.ts",
     find: "...(window === undefined ? {} : { window })",
-    replace: "",
+    replace: "...{}",
     tests: ["tests/goldens/generation.test.ts"],
   },
   {

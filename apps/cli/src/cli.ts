@@ -29,6 +29,7 @@ const SIGNAL_EXIT_CODES: Readonly<Record<string, number>> = { SIGINT: 130, SIGTE
  */
 export async function cli(argv: readonly string[], host: Host): Promise<number> {
   const json = argv.includes("--json");
+  const closing: (() => void)[] = [];
   try {
     const invocation = readCommandLine(argv);
     if (invocation.kind === "help") {
@@ -46,6 +47,7 @@ export async function cli(argv: readonly string[], host: Host): Promise<number> 
       signal: host.signal,
       device: { debug: options.debugGpu, ...(options.device === undefined ? {} : { name: options.device }) },
       say: (line) => host.stderr(`${line}\n`),
+      onEnd: (close) => void closing.push(close),
     };
     const command: Command = COMMANDS[name];
     const { run } = await command.load();
@@ -61,6 +63,8 @@ export async function cli(argv: readonly string[], host: Host): Promise<number> 
     const wantsStack = argv.includes("--debug-gpu") || host.env["TUNESMITH_STACK"] === "1";
     if (error.code === "BUG" && wantsStack) host.stderr(stackOf(thrown));
     return signalExitCode(host.signal) ?? exitCodeOf(error);
+  } finally {
+    for (const close of closing) close();
   }
 }
 

@@ -9,6 +9,8 @@ export interface Context {
   readonly device: { readonly name?: string; readonly debug: boolean };
   /** writes one line for a person to stderr: progress, warnings */
   say(line: string): void;
+  /** Has `close` called when the command has ended, whichever way. */
+  onEnd(close: () => void): void;
 }
 
 /** What a command hands back. Exactly one of the two forms is printed on stdout. */

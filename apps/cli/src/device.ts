@@ -4,12 +4,14 @@ import type { Device } from "@tunesmith/tensor";
 import type { Context } from "./context.ts";
 
 /**
- * Opens the GPU that `--device` names, or the fastest one.
+ * Opens the GPU that `--device` names, or the fastest one; it is closed when the command has ended.
  * @throws NodeError `NO_DEVICE`, also where an adapter is there and gives no device
  */
-export async function openGpu({ device }: Pick<Context, "device">): Promise<Device> {
+export async function openGpu({ device: { name, debug }, onEnd }: Pick<Context, "device" | "onEnd">): Promise<Device> {
   try {
-    return await openDevice({ debug: device.debug, ...(device.name === undefined ? {} : { device: device.name }) });
+    const device = await openDevice({ debug, ...(name === undefined ? {} : { device: name }) });
+    onEnd(() => device.destroy());
+    return device;
   } catch (cause) {
     if (isTunesmithError(cause)) throw cause;
     const because = cause instanceof Error ? cause.message : String(cause);

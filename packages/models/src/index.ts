@@ -25,6 +25,7 @@ export { type Growth, writeGrownModel } from "./grow.ts";
 export { loadModel } from "./load.ts";
 export { planModel, readModelFormats } from "./plan-model.ts";
 export { linearPaths, parameterShapes, replaceableWeights } from "./parameters.ts";
+export { ofOneInput } from "./side-by-side.ts";
 export type { MatrixDecoder, PlainMatrix, StoredMatrix, WeightCodec } from "./weight-codec.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export { Generator } from "./generate.ts";
