@@ -1,0 +1,61 @@
+// The last part of a training run: what it leaves behind beside its steps.
+
+import { evaluate, type EvalResult, ScorePrograms } from "@tunesmith/sft";
+import type { Context } from "./context.ts";
+import { scoreLine } from "./metrics-log.ts";
+import { saveProfile } from "./profile.ts";
+import type { RunFolder } from "./run-folder.ts";
+import type { PreparedRun } from "./run-prepare.ts";
+import type { Progress } from "./run-steps.ts";
+
+/** What a run ended with; printed by `train --json`. */
+export interface TrainDocument extends Progress {
+  readonly output: string;
+  /** path of the adapter folder */
+  readonly adapter: string;
+  readonly total_steps: number;
+  readonly test: EvalResult | undefined;
+  readonly seconds: number;
+}
+
+/** Saves the last state, scores the test rows unless the run was stopped, and writes the hand-over. */
+export async function finishRun(
+  run: PreparedRun,
+  progress: Progress,
+  { folder, context }: { folder: RunFolder; context: Context },
+): Promise<Omit<TrainDocument, "seconds">> {
+  const { files, data, tuning, profiler } = run;
+  const { config } = run.loaded;
+  await folder.saveAdapter("adapter", tuning.adapter);
+  await folder.writeJson("last.json", { step: progress.steps, path: "." });
+  const test = context.signal.aborted ? undefined : await scoreTest(run, folder);
+  if (profiler) await saveProfile(await profiler.stop(), folder, context);
+  await folder.writeJson("sft.json", {
+    base_model: config.model,
+    adapter: "adapter",
+    chat_template: data.templates === undefined ? null : "adapter/chat_template.jinja",
+    method: config.tune.method,
+    seed: config.seed,
+    steps: progress.steps,
+    eval: progress.eval ?? null,
+    test: test ?? null,
+  });
+  if (progress.stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
+  return {
+    output: folder.path,
+    adapter: files.join(folder.path, "adapter"),
+    total_steps: data.schedule.totalSteps,
+    ...progress,
+    test,
+  };
+}
+
+async function scoreTest({ tuning, data, choice }: PreparedRun, folder: RunFolder): Promise<EvalResult | undefined> {
+  if (data.test === undefined) return undefined;
+  const tasks = [...new Set(data.test.map((example) => example.task))];
+  const programs = new ScorePrograms(tuning, choice);
+  const options = { examples: data.test, batchSize: choice.microBatchSize };
+  const result = await evaluate(tuning, options, tasks, programs).finally(() => programs.dispose());
+  await folder.log({ step: data.schedule.totalSteps, ...scoreLine("test", result) });
+  return result;
+}

@@ -1,0 +1,95 @@
+// The first part of a training run: everything that can be wrong with config, data, model or device is found here, before
+// the output folder is touched.
+
+import type { Files } from "@tunesmith/core";
+import { loadModel, type Model } from "@tunesmith/models";
+import { nodeFiles } from "@tunesmith/node";
+import type { MemoryChoice, TrainerState, tuneLora } from "@tunesmith/sft";
+import type { Device, Profiler } from "@tunesmith/tensor";
+import { baseCodec } from "./base-weights.ts";
+import { findCheckpoint, removeLater, restore, runIdentity, withDecisions } from "./checkpoints.ts";
+import type { LoadedConfig } from "./config/load.ts";
+import type { Context } from "./context.ts";
+import { warnings } from "./curation.ts";
+import { openGpu } from "./device.ts";
+import { maskWarnings } from "./mask-proof.ts";
+import { startProfile } from "./profile.ts";
+import { putAdapter } from "./put-adapter.ts";
+import { loadRunData, type RunData } from "./run-data.ts";
+import { checkOutput } from "./run-folder.ts";
+import { decided, type PlanDocument, planTheRun } from "./run-plan.ts";
+import { requireFolder } from "./tuned-model.ts";
+
+/** How a run was asked for, beside its config. */
+export interface RunRequest {
+  readonly overwrite: boolean;
+  readonly resume?: boolean;
+  readonly profile?: boolean;
+  readonly context: Context;
+  /** default: one is opened */
+  readonly device?: Device;
+}
+
+/** A run that can start. */
+export interface PreparedRun {
+  readonly files: Files;
+  readonly loaded: LoadedConfig;
+  readonly data: RunData;
+  readonly device: Device;
+  /** what the plan decided, and the plan as it is written */
+  readonly choice: MemoryChoice;
+  readonly plan: PlanDocument;
+  readonly model: Model;
+  readonly tuning: ReturnType<typeof tuneLora>;
+  /** what the run is made of */
+  readonly identity: TrainerState["identity"];
+  /** of the checkpoint that it goes on from */
+  readonly from: TrainerState | undefined;
+  readonly profiler: Profiler | undefined;
+}
+
+const FEW_STEPS = 50;
+
+/** @throws whatever is wrong; nothing but later checkpoints of a resumed run has been removed then */
+export async function prepareRun(
+  written: LoadedConfig,
+  { overwrite, resume = false, context, profile = false, ...given }: RunRequest,
+): Promise<PreparedRun> {
+  const files = nodeFiles();
+  await requireFolder(files, written.config.model, "config.json", "model folder");
+  await checkOutput(written.config.output, { overwrite, resume });
+  const resumed = resume ? await findCheckpoint(files, written.config.output, context.say) : undefined;
+  const loaded = resumed ? { ...written, config: withDecisions(written.config, resumed.state) } : written;
+  const { config } = loaded;
+  const data = await loadRunData(loaded, { files, now: new Date() });
+  sayPlan(data, context);
+
+  const device = given.device ?? (await openGpu(context));
+  if (resumed) device.kernelChoices.import(resumed.state.decided.kernel_choices);
+  const codec = await baseCodec(files, loaded);
+  const { choice, document: plan } = await planTheRun(loaded, data, { files, device, codec });
+  context.say(`memory: ${choice.reason}`);
+  const model = await loadModel(device, files, config.model, { positions: data.positions, codec });
+  const tuning = await putAdapter(loaded, model, files);
+  device.trim(); // what loading needed
+  const identity = await runIdentity(files, decided(config, choice), data);
+  if (resumed) {
+    await restore(files, resumed, tuning, identity);
+    await removeLater(files, config.output, resumed);
+    context.say(`resumed after step ${resumed.state.step}`);
+  }
+  const profiler = profile ? await startProfile(device, context) : undefined;
+  return { files, loaded, data, device, choice, plan, model, tuning, identity, from: resumed?.state, profiler };
+}
+
+function sayPlan(data: RunData, { say }: Context): void {
+  const { schedule, train: examples, evaluation, objective, maxLength } = data;
+  const { totalSteps, stepsPerEpoch } = schedule;
+  say(
+    `${examples.length} examples of at most ${maxLength} tokens, ${stepsPerEpoch} steps per epoch, ${totalSteps} steps, objective ${objective}`,
+  );
+  for (const warning of [...warnings(data), ...maskWarnings(data)]) say(`warning: ${warning}`);
+  if (totalSteps < FEW_STEPS) say(`warning: ${totalSteps} steps are few; warm-up and schedule have little room`);
+  if (evaluation === undefined) say("no eval rows: nothing tells a good step from a bad one, and there is no `best`");
+  else say(`${evaluation.length} rows for evaluation`);
+}
