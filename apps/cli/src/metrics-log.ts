@@ -7,10 +7,7 @@ export function metricsLog(folder: Pick<RunFolder, "log">): {
   evaluation(event: EvalEvent): Promise<void>;
 } {
   return {
-    step: (event) => {
-      const { type, ...line } = event;
-      return folder.log(line);
-    },
+    step: (event) => folder.log({ ...event, type: undefined }),
     evaluation: ({ step, result }) => folder.log({ step, ...scoreLine("eval", result) }),
   };
 }
