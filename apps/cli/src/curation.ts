@@ -74,7 +74,7 @@ export function warnings({
   if (rows < VERY_FEW) out.push(`${rows} training rows are very few: the model will recite them`);
   else if (rows < FEW)
     out.push(
-      `${rows} training rows are few: the small-data settings are more epochs (up to 15 or 20) with eval rows and eval.patience, batches of 4 to 8, weight_decay 0.01`,
+      `${rows} training rows are few: preset: small-data has the settings for that (more epochs with eval rows and eval.patience, small batches, weight_decay 0.01)`,
     );
   const repeated = (how: string, { rows: count, dropped, examples }: Repeats): void => {
     if (count === 0) return;

@@ -9,6 +9,7 @@ import type { Device, Profiler } from "@tunesmith/tensor";
 import { baseCodec } from "./base-weights.ts";
 import { findCheckpoint, removeLater, restore, runIdentity, withDecisions } from "./checkpoints.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { presetLines } from "./config/presets.ts";
 import type { Context } from "./context.ts";
 import { warnings } from "./curation.ts";
 import { openGpu } from "./device.ts";
@@ -62,6 +63,7 @@ export async function prepareRun(
   const loaded = resumed ? { ...written, config: withDecisions(written.config, resumed.state) } : written;
   const { config } = loaded;
   const data = await loadRunData(loaded, { files, now: new Date() });
+  for (const line of presetLines(config.preset, loaded.choices)) context.say(line);
   sayPlan(data, context);
 
   const device = given.device ?? (await openGpu(context));

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import type { Example, Tokenizer } from "@tunesmith/data";
 import { nodeFiles } from "@tunesmith/node";
 import { loadConfig } from "../config/load.ts";
+import { presetLines } from "../config/presets.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
 import { withAddedTokens } from "../grown-base.ts";
@@ -41,6 +42,7 @@ export async function run(
   const files = nodeFiles();
   const written = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
   const loaded = await withAddedTokens(written, files, context);
+  for (const line of presetLines(loaded.config.preset, loaded.choices)) context.say(line);
   const data = await loadRunData(loaded, { files, now: new Date() });
   const samples: Sample[] = [];
   for (const example of data.train.slice(0, options.rows ?? DEFAULT_ROWS))

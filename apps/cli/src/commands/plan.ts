@@ -3,6 +3,7 @@
 import { nodeFiles } from "@tunesmith/node";
 import { baseCodec } from "../base-weights.ts";
 import { loadConfig } from "../config/load.ts";
+import { presetLines } from "../config/presets.ts";
 import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import type { Options } from "../flags.ts";
@@ -22,6 +23,7 @@ export async function run(
   const written = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
   const loaded = await withAddedTokens(written, files, context);
   await requireFolder(files, loaded.config.model, "config.json", "model folder");
+  for (const line of presetLines(loaded.config.preset, loaded.choices)) context.say(line);
   const data = await loadRunData(loaded, { files, now: new Date() });
   const device = await openGpu(context);
   const on = { files, device, codec: await baseCodec(files, loaded) };

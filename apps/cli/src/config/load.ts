@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { stringify } from "yaml";
 import { readTextFile } from "../read-file.ts";
 import { notSupported } from "./not-supported.ts";
+import { applyPreset, type PresetChoice } from "./presets.ts";
 import type { Problem } from "./problem.ts";
 import { configError } from "./problem.ts";
 import { contradictions, KEYS_OF_OTHERS, keysOfOtherSchedules } from "./rules.ts";
@@ -31,6 +32,8 @@ export interface ResolvedConfig extends Omit<Config, "train"> {
 export interface LoadedConfig {
   readonly config: ResolvedConfig;
   readonly source: ConfigSource;
+  /** what `preset` chose, in the order of its table */
+  readonly choices: readonly PresetChoice[];
   /** true where a person wrote the key, in the file or with `--set` */
   written(key: KeyPath): boolean;
 }
@@ -55,12 +58,13 @@ export async function loadConfig(
 
 /** @param folder - where relative paths of the config start */
 export function checkConfig(source: ConfigSource, folder: string): LoadedConfig {
-  const result = validate(source.value);
+  const { value, choices } = applyPreset(source.value);
+  const result = validate(value);
   if ("problems" in result) throw firstOf(result.problems, source);
   const written = (key: KeyPath): boolean => isWritten(source.value, key);
-  const problems = [...notSupported(source.value), ...contradictions({ config: result.config, written })];
+  const problems = [...notSupported(value), ...contradictions({ config: result.config, written })];
   if (problems.length > 0) throw firstOf(problems as [Problem, ...Problem[]], source);
-  return { config: resolveConfig(result.config, folder), source, written };
+  return { config: resolveConfig(result.config, folder), source, choices, written };
 }
 
 /** The problem that stands first in the file; the others are named in it. */

@@ -14,7 +14,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
 
 /** Keys that are reserved: in the contract by name, not in the schema yet. */
 export const RESERVED_KEYS: readonly string[] = [
-  "preset",
   "stages",
   "probe",
   "regularize",

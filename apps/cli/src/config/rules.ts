@@ -35,7 +35,13 @@ interface Checked {
 
 /** Every contradiction in a config. */
 export function contradictions(checked: Checked): Problem[] {
-  return [...bothWritten(checked), ...evalRules(checked), ...mixtureRules(checked), ...withoutEffect(checked)];
+  return [
+    ...bothWritten(checked),
+    ...presetRules(checked),
+    ...evalRules(checked),
+    ...mixtureRules(checked),
+    ...withoutEffect(checked),
+  ];
 }
 
 function conflict(key: KeyPath, message: string, fix: string): Problem {
@@ -69,6 +75,18 @@ function* bothWritten({ written }: Checked): Generator<Problem> {
         `and \`${keyText(a)}\` are both written, and either decides alone`,
         `remove ${keyText(a)} or ${keyText(b)}`,
       );
+}
+
+function* presetRules({ config }: Checked): Generator<Problem> {
+  const { preset, tune } = config;
+  if (preset === undefined || preset === "small-data") return;
+  const methods: readonly string[] = preset === "full" ? ["full", "freeze"] : [preset];
+  if (!methods.includes(tune.method))
+    yield conflict(
+      ["tune", "method"],
+      `is ${tune.method}, and preset ${preset} has the rates of ${methods.join(" and ")}`,
+      `remove preset or tune.method${tune.method === "freeze" ? ", or use preset: full" : `, or use preset: ${tune.method}`}`,
+    );
 }
 
 function* evalRules({ config }: Checked): Generator<Problem> {

@@ -4,6 +4,7 @@
 import { CONTAMINATION, DUPLICATES, FORMATS, NEAR_DUPLICATES, SAMPLING, THREADS } from "@tunesmith/data";
 import { z } from "zod";
 import { BYTES_PATTERN } from "../bytes.ts";
+import { PRESETS } from "./presets.ts";
 
 const trainOn = z.enum(["assistant", "last", "completion", "all"]);
 const overlong = z.enum(["error", "drop", "truncate"]);
@@ -231,6 +232,7 @@ export const configSchema = z.strictObject({
   model: z.string().min(1).describe("Hugging Face model folder, relative to the config file"),
   output: z.string().min(1).describe("run folder, relative to the config file"),
   seed: z.int().min(0).default(0),
+  preset: z.enum(PRESETS).optional().describe("the field's defaults for keys that are not written"),
   data: dataSchema,
   tune: tuneSchema.prefault({}),
   train: trainSchema.prefault({}),
