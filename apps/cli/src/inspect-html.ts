@@ -13,9 +13,10 @@ export function inspectHtml(samples: readonly Sample[], report: object): string 
         .join("")}</pre>`,
   );
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>tunesmith inspect</title>
-<style>body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}pre{white-space:pre-wrap;background:#f6f6f4;padding:1rem}mark{background:#bfe8c4}mark.own{background:#f5e3a1}h2{font-size:1rem}</style></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>tunesmith inspect</title>
+<style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}pre{white-space:pre-wrap;background:light-dark(#f6f6f4,#222);padding:1rem}mark{color:#000;background:#bfe8c4}mark.own{background:#f5e3a1}h2{font-size:1rem}</style></head>
 <body><h1>What is trained</h1>
+<p><mark>trained</mark> · <mark class="own">trained with a weight of its own</mark> (hold the pointer over it) · everything else is context</p>
 ${rows.join("\n")}
 <h2>Mask report</h2>
 <pre>${escape(JSON.stringify(report, null, 2))}</pre>
