@@ -11,6 +11,27 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "eight-bit v is decoded by the map of m",
+    file: "packages/tensor/src/kernels/adamw-8bit.ts",
+    find: "decoded(v[at], 512u, old.y)",
+    replace: "decoded(v[at], 0u, old.y)",
+    tests: ["packages/optim/src/adamw8bit.test.ts"],
+  },
+  {
+    name: "small parameters get eight-bit moments",
+    file: "packages/optim/src/quantized.ts",
+    find: "SMALLEST_QUANTIZED = 4096",
+    replace: "SMALLEST_QUANTIZED = 1",
+    tests: ["packages/optim/src/adamw8bit.test.ts"],
+  },
+  {
+    name: "scales of eight-bit moments are not saved",
+    file: "packages/optim/src/store.ts",
+    find: "if (!quantized) continue;",
+    replace: "if (quantized || !quantized) continue;",
+    tests: ["packages/optim/src/adamw8bit.test.ts"],
+  },
+  {
     name: "a trained bias is not used where projections share an input",
     file: "packages/models/src/decoder.ts",
     find: "bias: adapter?.bias?.(path) ?? bias,",

@@ -2,6 +2,7 @@ import { adamwUpdate, launch } from "@tunesmith/tensor";
 import type { Optimizer } from "./optimizer.ts";
 import { partOf } from "./store.ts";
 import { checkRanges, groupScalars, launchUpdate } from "./update.ts";
+import type { GroupLaunch } from "./update.ts";
 
 export interface AdamwOptions {
   /** decay rates of the moments, each in [0, 1) */
@@ -36,17 +37,21 @@ export function adamw({ betas: [beta1, beta2], eps, weightDecay, maxGradNorm }: 
         Math.sqrt(1 - beta2 ** at.step),
       ]),
     update: (store, scalars) =>
-      launchUpdate(store, scalars, maxGradNorm, ({ params, reads, shard }) =>
-        launch(adamwUpdate, {
-          params: { ...params, rest1: 1 - beta1, beta2, rest2: 1 - beta2, eps },
-          reads,
-          updates: {
-            values: shard.values,
-            gradients: shard.gradients,
-            m: partOf(shard, "m"),
-            v: partOf(shard, "v"),
-          },
-        }),
+      launchUpdate(store, scalars, maxGradNorm, (group) =>
+        launchAdamw(group, { rest1: 1 - beta1, beta2, rest2: 1 - beta2, eps }),
       ),
   };
+}
+
+/** AdamW on f32 moments. */
+export function launchAdamw(
+  { params, reads, shard }: GroupLaunch,
+  constants: Readonly<Record<"rest1" | "beta2" | "rest2" | "eps", number>>,
+): void {
+  const { values, gradients } = shard;
+  launch(adamwUpdate, {
+    params: { ...params, ...constants },
+    reads,
+    updates: { values, gradients, m: partOf(shard, "m"), v: partOf(shard, "v") },
+  });
 }

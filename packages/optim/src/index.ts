@@ -5,10 +5,18 @@
  */
 export { adamw } from "./adamw.ts";
 export type { AdamwOptions } from "./adamw.ts";
+export { adamw8bit } from "./adamw8bit.ts";
 export { OptimError } from "./errors.ts";
 export type { OptimErrorCode } from "./errors.ts";
 export { layoutParameters } from "./layout.ts";
-export type { ParameterGroup, ParameterLayout, ParameterRange, ParameterSlice, ParameterSpec } from "./layout.ts";
+export type {
+  ParameterGroup,
+  ParameterLayout,
+  ParameterRange,
+  ParameterShard,
+  ParameterSlice,
+  ParameterSpec,
+} from "./layout.ts";
 export { lion } from "./lion.ts";
 export type { LionOptions } from "./lion.ts";
 export type { Optimizer } from "./optimizer.ts";
@@ -16,7 +24,8 @@ export { learningRate, warmupSteps } from "./schedule.ts";
 export type { Schedule } from "./schedule.ts";
 export { sgd } from "./sgd.ts";
 export type { SgdOptions } from "./sgd.ts";
+export type { QuantizedMoments } from "./quantized.ts";
 export { ParameterStore } from "./store.ts";
-export type { Moment, ParameterPart, ParameterViews, Shard } from "./store.ts";
+export type { Moment, ParameterPart, ParameterViews, SavedState, Shard } from "./store.ts";
 export { scalarCount } from "./update.ts";
 export type { UpdateAt } from "./update.ts";

@@ -23,6 +23,8 @@ const problem = golden("problem.safetensors");
 const row = (all: Float64Array, i: number, length: number): Float32Array =>
   Float32Array.from(all.subarray(i * length, (i + 1) * length));
 const [W, B] = [24 * 16, 7];
+const flatMoments = ({ moments }: Optimizer): ("m" | "v")[] =>
+  (["m", "v"] as const).filter((moment) => moments.includes(moment));
 
 /** The update as a trainer records it. */
 function recordUpdate(store: ParameterStore, optimizer: Optimizer): Program {
@@ -87,7 +89,7 @@ describe.each([
       expect(maxAbsError(await store.read("w", "values"), row(expected("w"), step, W))).toBeLessThan(5e-6);
       expect(maxAbsError(await store.read("b", "values"), row(expected("b"), step, B))).toBeLessThan(5e-6);
     }
-    for (const moment of optimizer.moments) {
+    for (const moment of flatMoments(optimizer)) {
       const all = await store.readAll(moment);
       const key = name.startsWith("sgd") ? "momentum_buffer" : moment === "m" ? "exp_avg" : "exp_avg_sq";
       for (const p of ["w", "b"])
@@ -225,7 +227,7 @@ describe("an update", () => {
       const { gradNorm } = await update.replay({ scalars }).read();
       const eager = each.update(b, upload(device, [4], "f32", scalars));
       expect(await eager.gradNorm.read()).toEqual(gradNorm);
-      for (const part of ["values", ...each.moments] as const)
+      for (const part of ["values", ...flatMoments(each)] as const)
         expect(await a.readAll(part)).toEqual(await b.readAll(part));
     }
     expect(recordUpdate(a, each).fingerprint()).toBe(update.fingerprint());
@@ -233,7 +235,7 @@ describe("an update", () => {
     giveGradients(a, 3);
     a.write("b", "gradients", new Float32Array(7).fill(NaN));
     await update.replay({ scalars: each.scalars(a.layout, { lr: 0.01, step: 3 }) }).read();
-    for (const part of ["values", ...each.moments] as const)
+    for (const part of ["values", ...flatMoments(each)] as const)
       expect(await a.readAll(part)).toEqual(part === "values" ? before : await b.readAll(part));
     update.dispose();
     a.dispose();

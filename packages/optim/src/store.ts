@@ -1,15 +1,30 @@
 import { nearest } from "@tunesmith/core";
-import { state, viewOf } from "@tunesmith/tensor";
-import type { Category, Device, Tensor } from "@tunesmith/tensor";
+import { elementCount, state, Tensor, viewOf } from "@tunesmith/tensor";
+import type { Category, Device, DType } from "@tunesmith/tensor";
 import { OptimError } from "./errors.ts";
-import { layoutParameters } from "./layout.ts";
+import { layoutParameters, QUANTIZED_BLOCK } from "./layout.ts";
 import type { ParameterLayout, ParameterSpec } from "./layout.ts";
+import { codeTables, quantizedMoments, SMALLEST_QUANTIZED } from "./quantized.ts";
+import type { QuantizedMoments } from "./quantized.ts";
 
-/** Running averages that an optimizer may keep: of gradients, and of their squares (torch: `exp_avg`, `exp_avg_sq`). */
-export type Moment = "m" | "v";
+/**
+ * Running averages that an optimizer may keep: of gradients, and of their squares (torch: `exp_avg`, `exp_avg_sq`), in f32;
+ * `quantized`: both of them in eight bits.
+ */
+export type Moment = "m" | "v" | "quantized";
 
-/** What is kept per parameter. */
-export type ParameterPart = "values" | "gradients" | Moment;
+/** What is kept per parameter as an f32 array of its shape. */
+export type ParameterPart = "values" | "gradients" | "m" | "v";
+
+/** A piece of an optimizer's state of one parameter, as checkpoints keep it. */
+export interface SavedState {
+  readonly dtype: "F32" | "U8";
+  /** number of elements */
+  readonly size: number;
+  /** little-endian bytes */
+  read(): Promise<Uint8Array>;
+  write(bytes: Uint8Array): void;
+}
 
 /** Views of consecutive rows of a parameter. */
 export interface ParameterViews {
@@ -19,7 +34,13 @@ export interface ParameterViews {
 }
 
 /** Flat tensors of one shard; moments that the store does not keep are missing. */
-export type Shard = Readonly<Record<"values" | "gradients", Tensor<"f32">> & Partial<Record<Moment, Tensor<"f32">>>>;
+export interface Shard {
+  readonly values: Tensor<"f32">;
+  readonly gradients: Tensor<"f32">;
+  readonly m?: Tensor<"f32">;
+  readonly v?: Tensor<"f32">;
+  readonly quantized?: QuantizedMoments;
+}
 
 /**
  * One part of a shard.
@@ -46,6 +67,8 @@ export class ParameterStore {
   readonly halt: Tensor<"u32">;
   readonly moments: readonly Moment[];
   readonly shards: readonly Shard[];
+  /** where a moment is quantized: what its codes mean */
+  readonly codeTables: Tensor<"f32"> | undefined;
   readonly #views = new Map<string, readonly ParameterViews[]>();
 
   /**
@@ -62,14 +85,18 @@ export class ParameterStore {
   ) {
     this.device = device;
     this.moments = moments;
-    this.layout = layoutParameters(specs, device.facts.maxBindingBytes);
+    const quantizes = moments.includes("quantized");
+    const marked = quantizes ? specs.map((spec) => ({ ...spec, quantized: isLarge(spec) })) : specs;
+    this.layout = layoutParameters(marked, device.facts.maxBindingBytes);
+    this.codeTables = this.layout.shards.some((shard) => shard.quantized) ? codeTables(device) : undefined;
+    const f32: ParameterPart[] = quantizes ? ["m", "v"] : moments.filter((moment) => moment !== "quantized");
     const categories = {
       values: category,
       gradients: "gradients",
       m: "optimizer",
       v: "optimizer",
     } as const;
-    this.shards = this.layout.shards.map(({ size }, i) => {
+    this.shards = this.layout.shards.map(({ size, quantized }, i) => {
       const flat = (part: ParameterPart): Tensor<"f32"> =>
         state(device, {
           shape: [size],
@@ -80,7 +107,9 @@ export class ParameterStore {
       return {
         values: flat("values"),
         gradients: flat("gradients"),
-        ...Object.fromEntries(moments.map((moment) => [moment, flat(moment)])),
+        ...(quantized
+          ? { quantized: quantizedMoments(device, size, i) }
+          : Object.fromEntries(f32.map((moment) => [moment, flat(moment)]))),
       };
     });
     for (const [name, slices] of this.layout.slices) {
@@ -180,6 +209,42 @@ export class ParameterStore {
     return slices.map(({ shard, start, shape }) => viewOf(partOf(this.shards[shard]!, part), start, shape));
   }
 
+  /**
+   * What the optimizer keeps of all parameters, for checkpoints: `m.NAME` and `v.NAME` in f32; where they are quantized a
+   * code per element, and in `scales.NAME` the largest magnitudes of every block of 256 elements, of m and of v in turns.
+   */
+  get savedStates(): ReadonlyMap<string, SavedState> {
+    const states = new Map<string, SavedState>();
+    for (const [name, slices] of this.layout.slices) {
+      const size = slices.reduce((n, { shape }) => n + elementCount(shape), 0);
+      const { quantized } = this.shards[slices[0]!.shard]!;
+      for (const moment of ["m", "v"] as const) {
+        if (quantized) {
+          const pieces = slices.map(({ shard, start, shape }) =>
+            words(this.shards[shard]!.quantized![moment], start / 4, Math.ceil(elementCount(shape) / 4)),
+          );
+          states.set(`${moment}.${name}`, savedState("U8", size, pieces));
+        } else if (this.shards[slices[0]!.shard]![moment]) {
+          states.set(`${moment}.${name}`, savedState("F32", size, this.#pieces(name, moment)));
+        }
+      }
+      if (!quantized) continue;
+      const pieces = slices.map(({ shard, start, shape }) => {
+        const blocks = Math.ceil(elementCount(shape) / QUANTIZED_BLOCK);
+        return words(this.shards[shard]!.quantized!.scales, (2 * start) / QUANTIZED_BLOCK, 2 * blocks);
+      });
+      states.set(
+        `scales.${name}`,
+        savedState(
+          "F32",
+          pieces.reduce((n, piece) => n + piece.size, 0),
+          pieces,
+        ),
+      );
+    }
+    return states;
+  }
+
   /** Drops the gradients; an update does it too, unless it was halted. */
   zeroGradients(): void {
     for (const { gradients } of this.shards) this.device.eager.clear(gradients);
@@ -191,9 +256,48 @@ export class ParameterStore {
   }
 
   dispose(): void {
-    for (const shard of this.shards) for (const tensor of Object.values(shard)) tensor.dispose();
+    for (const { quantized, ...flat } of this.shards)
+      for (const tensor of [...Object.values(flat), ...Object.values(quantized ?? {})]) tensor.dispose();
+    this.codeTables?.dispose();
     this.halt.dispose();
   }
+}
+
+function isLarge({ shape }: ParameterSpec): boolean {
+  return elementCount(shape) >= SMALLEST_QUANTIZED;
+}
+
+/** Elements `start` … of a tensor for the host, which may read and write at any word. */
+function words<D extends DType>(tensor: Tensor<D>, start: number, size: number): Tensor<D> {
+  const { device, dtype, storage, byteOffset } = tensor;
+  return new Tensor(device, [size], dtype, storage, byteOffset + 4 * start);
+}
+
+function savedState(dtype: SavedState["dtype"], size: number, pieces: readonly Tensor[]): SavedState {
+  const lengths = pieces.map((piece) => 4 * piece.size);
+  return {
+    dtype,
+    size,
+    read: async () => {
+      const out = new Uint8Array(lengths.reduce((a, b) => a + b, 0));
+      let at = 0;
+      for (const [i, piece] of pieces.entries()) {
+        const { buffer, byteOffset, byteLength } = await piece.read();
+        out.set(new Uint8Array(buffer, byteOffset, byteLength), at);
+        at += lengths[i]!;
+      }
+      return out.subarray(0, size * (dtype === "F32" ? 4 : 1));
+    },
+    write: (bytes) => {
+      const padded = new Uint8Array(lengths.reduce((a, b) => a + b, 0)); // codes fill whole words
+      padded.set(bytes);
+      let at = 0;
+      for (const [i, piece] of pieces.entries()) {
+        const part = padded.buffer.slice(at, (at += lengths[i]!));
+        piece.write(piece.dtype === "f32" ? new Float32Array(part) : new Uint32Array(part));
+      }
+    },
+  };
 }
 
 function joined(pieces: readonly Float32Array[]): Float32Array {

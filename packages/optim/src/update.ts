@@ -60,6 +60,22 @@ export function launchUpdate(
   maxGradNorm: number | undefined,
   apply: (launch: GroupLaunch) => void,
 ): { gradNorm: Tensor<"f32"> } {
+  const { clip, gradNorm } = clipGradients(store, scalars, maxGradNorm);
+  for (const [i, shard] of store.shards.entries())
+    for (const { start, size, group } of store.layout.shards[i]!.ranges)
+      apply({ params: { n: size, start: start / 4, group }, reads: { clip, scalars }, shard });
+  return { gradNorm };
+}
+
+/**
+ * The global gradient norm, and what clipping and the loss scale make of it.
+ * @returns `clip` [3], see the kernel `clipFactor`; `gradNorm` [1]
+ */
+export function clipGradients(
+  store: ParameterStore,
+  scalars: Tensor<"f32">,
+  maxGradNorm: number | undefined,
+): { clip: Tensor<"f32">; gradNorm: Tensor<"f32"> } {
   const expected = scalarCount(store.layout);
   if (scalars.size !== expected)
     throw new ShapeError({
@@ -90,10 +106,7 @@ export function launchUpdate(
     writes: { clip },
     updates: { halt: store.halt },
   });
-  for (const [i, shard] of store.shards.entries())
-    for (const { start, size, group } of store.layout.shards[i]!.ranges)
-      apply({ params: { n: size, start: start / 4, group }, reads: { clip, scalars }, shard });
-  return { gradNorm: viewOf(clip, 0, [1]) };
+  return { clip, gradNorm: viewOf(clip, 0, [1]) };
 }
 
 /** @throws OptimError `OPTION_INVALID` for the first number that is not finite or out of range */

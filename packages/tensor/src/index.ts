@@ -33,6 +33,7 @@ export { empty, state, Tensor, upload, viewOf } from "./tensor.ts";
 
 export { asWeight } from "./weight.ts";
 export type { DenseFormat, FourBitFormat, Weight, WeightFormat, WeightShard } from "./weight.ts";
+export { dynamicMap } from "./dynamic-map.ts";
 export { BLOCK_SIZES, BLOCKS_PER_GROUP, FOUR_BIT_VALUES, fourBitHead, fourBitLayout } from "./four-bit.ts";
 export type { BlockScales, FourBitLayout } from "./four-bit.ts";
 export { allocateFourBit, fourBitWeight, writeFourBitScales } from "./four-bit-weight.ts";
@@ -61,6 +62,7 @@ export type { NormSpec } from "./kernels/norm.ts";
 export { decomposedFactor, divideInto, scaleColumns } from "./kernels/decomposed.ts";
 export { accumulate, addScaled, fill, multiply, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
+export { adamw8bitUpdate } from "./kernels/adamw-8bit.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";

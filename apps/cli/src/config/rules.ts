@@ -9,6 +9,7 @@ import type { KeyPath } from "./source.ts";
 /** Keys of `train` that an optimizer does not know. */
 export const KEYS_OF_OTHERS = {
   adamw: ["momentum", "nesterov"],
+  adamw8bit: ["momentum", "nesterov"],
   sgd: ["betas", "eps"],
   lion: ["eps", "momentum", "nesterov"],
 } as const;

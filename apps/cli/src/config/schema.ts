@@ -199,12 +199,12 @@ const trainSchema = z.strictObject({
   lr_power: share.default(1).describe("of polynomial"),
   warmup_ratio: z.number().min(0).max(1).optional().describe("default 0.03, unless warmup_steps is written"),
   warmup_steps: z.int().min(0).optional(),
-  optimizer: z.enum(["adamw", "sgd", "lion"]).default("adamw"),
+  optimizer: z.enum(["adamw", "adamw8bit", "sgd", "lion"]).default("adamw"),
   betas: z
     .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
     .optional()
-    .describe("default [0.9, 0.999] for adamw, [0.9, 0.99] for lion"),
-  eps: share.default(1e-8).describe("adamw only"),
+    .describe("default [0.9, 0.999] for adamw and adamw8bit, [0.9, 0.99] for lion"),
+  eps: share.default(1e-8).describe("adamw and adamw8bit"),
   momentum: z.number().min(0).lt(1).default(0.9).describe("sgd only"),
   nesterov: z.boolean().default(false).describe("sgd only"),
   weight_decay: z.number().min(0).default(0),

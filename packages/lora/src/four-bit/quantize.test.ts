@@ -1,8 +1,8 @@
+import { dynamicMap } from "@tunesmith/tensor";
 import { readGolden, seededNormals } from "@tunesmith/testing";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { goldenPath } from "../../../../tests/support/goldens.ts";
-import { dynamicMap } from "./dynamic-map.ts";
 import { blockScales, dequantizeFourBit, quantizeFourBit } from "./quantize.ts";
 
 const read = (name: string): ReturnType<typeof readGolden> => readGolden(readFileSync(goldenPath("nf4", name)));

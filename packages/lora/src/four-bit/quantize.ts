@@ -2,11 +2,10 @@
 // code = nearest value to x · (1 / scale), borders belong to the lower value.
 // Dettmers et al. 2023, "QLoRA", https://arxiv.org/abs/2305.14314
 
-import { BLOCK_SIZES, BLOCKS_PER_GROUP, FOUR_BIT_VALUES } from "@tunesmith/tensor";
+import { BLOCK_SIZES, BLOCKS_PER_GROUP, dynamicMap, FOUR_BIT_VALUES } from "@tunesmith/tensor";
 import type { BlockScales, FourBitFormat } from "@tunesmith/tensor";
 import { LoraError } from "../errors.ts";
 import { codeBook, FOUR_BIT_BOOKS, nearestCode } from "./code-book.ts";
-import { dynamicMap } from "./dynamic-map.ts";
 import { torchMean } from "./torch-mean.ts";
 
 export interface FourBitOptions {

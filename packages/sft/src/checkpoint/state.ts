@@ -2,8 +2,8 @@
 // numbers and the order of examples are functions of (seed, step), so the step says where they are.
 
 import { type Files, parseStrictJson } from "@tunesmith/core";
-import type { Moment, ParameterStore } from "@tunesmith/optim";
-import { openSafetensors, toF32, writeSafetensors } from "@tunesmith/safetensors";
+import type { ParameterStore } from "@tunesmith/optim";
+import { openSafetensors, writeSafetensors } from "@tunesmith/safetensors";
 import type { TensorToWrite } from "@tunesmith/safetensors";
 import { SftError } from "../errors.ts";
 import { readText } from "./folder.ts";
@@ -43,16 +43,9 @@ export async function writeState(
   state: TrainerState,
 ): Promise<void> {
   const tensors = new Map<string, TensorToWrite>();
-  for (const moment of store.moments)
-    for (const name of store.names) {
-      // one by one: the memory plan has room for the copy of one parameter, not of all
-      const values = await store.read(name, moment);
-      tensors.set(`${moment}.${name}`, {
-        dtype: "F32",
-        shape: [values.length],
-        data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-      });
-    }
+  for (const [name, { dtype, size, read }] of store.savedStates)
+    // one by one: the memory plan has room for the copy of one parameter, not of all
+    tensors.set(name, { dtype, shape: [size], data: await read() });
   await writeSafetensors(files, files.join(folder, OPTIMIZER_FILE), tensors);
   const text = `${JSON.stringify({ format_version: FORMAT_VERSION, ...state }, null, 2)}\n`;
   await files.writeAtomic(files.join(folder, STATE_FILE), [new TextEncoder().encode(text)]);
@@ -85,16 +78,19 @@ export async function restoreMoments(files: Files, folder: string, store: Parame
   const path = files.join(folder, OPTIMIZER_FILE);
   const tensors = await openSafetensors(files, path);
   try {
-    const expected = store.moments.flatMap((moment: Moment) => store.names.map((name) => [moment, name] as const));
-    if (tensors.tensors.size !== expected.length || !expected.every(([m, n]) => tensors.tensors.has(`${m}.${n}`)))
+    const expected = store.savedStates;
+    const fits = [...expected].every(([name, { dtype, size }]) => {
+      const found = tensors.tensors.get(name);
+      return found?.dtype === dtype && found.shape.join() === String(size);
+    });
+    if (tensors.tensors.size !== expected.size || !fits)
       throw new SftError("CHECKPOINT_CHANGED", `${path} holds the moments of other parameters`, {
         path,
         received: `${tensors.tensors.size} tensors`,
-        expected: `${expected.length} tensors`,
+        expected: `${expected.size} tensors`,
         fix: "resume with the config of the run",
       });
-    for (const [moment, name] of expected)
-      store.write(name, moment, toF32(await tensors.read(`${moment}.${name}`), "F32"));
+    for (const [name, state] of expected) state.write(await tensors.read(name));
   } finally {
     await tensors.close();
   }

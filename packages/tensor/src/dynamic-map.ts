@@ -1,18 +1,21 @@
 const EXPONENTS = 7;
 
 /**
- * The signed 8-bit "dynamic" map of bitsandbytes (`create_dynamic_map`): 256 sorted f32 values with a growing number of
- * steps per decade. Decade i holds ± the midpoints of 2^i equal parts of [0.1, 1], times 10^(i − 6); 0 and 1 complete it.
+ * The 8-bit "dynamic" map of bitsandbytes (`create_dynamic_map`): 256 sorted f32 values with a growing number of steps per
+ * decade. Decade i holds ± the midpoints of 2^i equal parts of [0.1, 1], times 10^(i − 6); 0 and 1 complete it. Unsigned,
+ * for what is never negative, decade i has twice the parts.
  * @see Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", https://arxiv.org/abs/2110.02861
  */
-export function dynamicMap(): Float32Array {
+export function dynamicMap({ signed = true }: { readonly signed?: boolean } = {}): Float32Array {
   const values = [0, 1];
   for (let i = 0; i < EXPONENTS; i++) {
-    const edges = linspace(Math.fround(0.1), 1, 2 ** i + 1);
+    const parts = 2 ** (signed ? i : i + 1);
+    const edges = linspace(Math.fround(0.1), 1, parts + 1);
     const power = Math.fround(10 ** (i - (EXPONENTS - 1)));
-    for (let j = 0; j < 2 ** i; j++) {
+    for (let j = 0; j < parts; j++) {
       const value = Math.fround(power * Math.fround(Math.fround(edges[j]! + edges[j + 1]!) / 2));
-      values.push(value, -value);
+      values.push(value);
+      if (signed) values.push(-value);
     }
   }
   return Float32Array.from(values).sort();
