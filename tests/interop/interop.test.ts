@@ -90,6 +90,7 @@ async function writeModels(): Promise<object[]> {
       `merged ${name}`,
       ["merge", "--model", at(ADAPTERS[name]!.base), "--adapter", at(`ours-${name}`)],
     ]),
+    ["requantized qlora", ["merge", "--requantize", "--model", at("llama4bit"), "--adapter", at("ours-qlora")]],
     ...["nf4", "fp4"].map((type): [string, string[]] => [
       `quantized ${type}`,
       ["quantize", "--model", at("llama64"), "--type", type, "--double-quant"],
@@ -187,6 +188,13 @@ describe.each(MERGED)("merged %s", (name) => {
     expect(maxError(ours.get(name)!, logits)).toBeLessThan(TOLERANCE);
     expect(maxError(ours.get(`merged ${name}`)!, logits)).toBeLessThan(TOLERANCE);
   });
+});
+
+test("an adapter merged into four bits opens in transformers and bitsandbytes, with the logits that it has here", () => {
+  const { logits, ...said } = opened["requantized qlora"]!;
+  expect(said).toEqual(WORKS);
+  expect(maxError(ours.get("requantized qlora")!, logits)).toBeLessThan(TOLERANCE);
+  expect(maxError(theirs["llama4bit"]!, logits)).toBeGreaterThan(1e-2);
 });
 
 describe.each([...Object.keys(BASES), ...Object.keys(QUANTIZED)])("base %s", (name) => {

@@ -32,6 +32,28 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/optim/src/adamw8bit.test.ts"],
   },
   {
+    name: "damage of a four-bit merge is measured before rounding",
+    file: "packages/lora/src/four-bit/merge-four-bit.ts",
+    find: "const error = stored[i]! - exact[i]!;",
+    replace: "const error = (stored[i]! - exact[i]!) * 0;",
+    tests: ["packages/lora/src/four-bit/merge-four-bit.test.ts"],
+  },
+  {
+    name: "a four-bit merge quantizes the base without the update",
+    file: "packages/lora/src/four-bit/merge-four-bit.ts",
+    find: "const { data } = merged.get(name)!;",
+    replace:
+      "const data = (): AsyncIterable<Uint8Array> => (async function* () { yield new Uint8Array(await matrices.get(name)!.f32().then((v) => v.buffer)); })();",
+    tests: ["packages/lora/src/four-bit/merge-four-bit.test.ts"],
+  },
+  {
+    name: "a Conv1D in four bits is merged as if it lay turned",
+    file: "packages/lora/src/four-bit/merge-four-bit.ts",
+    find: 'if (layout === "in_out") continue;',
+    replace: "void layout;",
+    tests: ["packages/lora/src/four-bit/merge-four-bit.test.ts"],
+  },
+  {
     name: "a trained bias is not used where projections share an input",
     file: "packages/models/src/decoder.ts",
     find: "bias: adapter?.bias?.(path) ?? bias,",

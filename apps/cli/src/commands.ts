@@ -122,9 +122,10 @@ export const COMMANDS = {
   }),
   merge: command({
     summary: "a model folder with the adapter in its weights, formed in f32 and rounded once",
-    usage: ["--model DIR --adapter DIR --out DIR [--dtype f32|f16|bf16]"],
-    flags: ["model", "adapter", "out", "dtype"],
+    usage: ["--model DIR --adapter DIR --out DIR [--dtype f32|f16|bf16 | --requantize]"],
+    flags: ["model", "adapter", "out", "dtype", "requantize"],
     required: [["model"], ["adapter"], ["out"]],
+    exclusive: [["dtype", "requantize"]],
     load: () => import("./commands/merge.ts"),
   }),
   verify: command({

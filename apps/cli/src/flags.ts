@@ -90,6 +90,10 @@ export const FLAGS = {
     value: "T",
     help: "dtype of the weights written: f32, f16 or bf16; default: each as stored",
   },
+  requantize: {
+    type: "boolean",
+    help: "merge into a base in four bits, rounding to the same blocks and codes again; says what that costs",
+  },
   weights: { type: "string", value: "W,W...", help: "one weight per adapter, may be negative; default 1 each" },
   type: {
     type: "string",

@@ -6,14 +6,15 @@ import { CliError } from "./errors.ts";
  * Makes a folder whole or not at all: it is filled under another name beside its place, and renamed at the end.
  * @throws CliError `OUTPUT_EXISTS` if there is something at `path` already, before anything is written
  */
-export async function newFolder(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
+export async function newFolder<T>(path: string, fill: (folder: string) => Promise<T>): Promise<T> {
   await checkFree(path);
   await mkdir(dirname(path), { recursive: true });
   const temporary = await mkdtemp(join(dirname(path), `.${basename(path)}-`));
   try {
-    await fill(temporary);
+    const result = await fill(temporary);
     await rm(path, { recursive: true, force: true }); // an empty folder, which Windows does not rename over
     await rename(temporary, path);
+    return result;
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;

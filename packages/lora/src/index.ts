@@ -32,6 +32,8 @@ export type { FourBitCodec, RowSource } from "./four-bit/codec.ts";
 export { bitsandbytesConfig, withQuantizationConfig } from "./four-bit/bitsandbytes-config.ts";
 export { bitsandbytesNames, findBitsandbytes } from "./four-bit/bitsandbytes.ts";
 export type { BitsandbytesMatrix } from "./four-bit/bitsandbytes.ts";
+export { mergeIntoFourBit } from "./four-bit/merge-four-bit.ts";
+export type { RoundingDamage } from "./four-bit/merge-four-bit.ts";
 export { dequantizeFourBit, quantizeFourBit } from "./four-bit/quantize.ts";
 export type { FourBitData, FourBitOptions } from "./four-bit/quantize.ts";
 export { writeBitsandbytes } from "./four-bit/write-bitsandbytes.ts";

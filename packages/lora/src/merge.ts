@@ -13,27 +13,25 @@ const FLOATING: readonly string[] = ["F32", "F16", "BF16"] satisfies MergeDtype[
 /** Bytes copied at a time. */
 const PIECE = 1 << 24;
 
+export interface MergeOptions {
+  /** the base's linear layers */
+  readonly sizes: LinearSizes;
+  /** paths of the two weights that are one tensor in the base; a module that is saved whole unties them */
+  readonly tied?: { readonly embedding: string; readonly head: string } | undefined;
+  /** of all floating-point tensors; default: each keeps its own */
+  readonly dtype?: MergeDtype | undefined;
+}
+
 /**
  * The tensors of the merged model, each formed when its turn to be written comes: at most one is in memory.
  *
  * @param base - the tensors of the base model, by checkpoint name
- * @param options.sizes - the base's linear layers
- * @param options.tied - paths of the two weights that are one tensor in the base; a module that is saved whole unties them
- * @param options.dtype - of all floating-point tensors; default: each keeps its own
  * @throws LoraError `MERGE_UNSUPPORTED` where a target's weight is missing or is not F32, F16 or BF16 (4-bit, say)
  */
 export function mergeAdapter(
   base: TensorSource,
   adapter: PeftAdapter,
-  {
-    sizes,
-    tied,
-    dtype,
-  }: {
-    sizes: LinearSizes;
-    tied?: { readonly embedding: string; readonly head: string } | undefined;
-    dtype?: MergeDtype | undefined;
-  },
+  { sizes, tied, dtype }: MergeOptions,
 ): Map<string, TensorToWrite> {
   const updates = new Map([...updatesOf(adapter)].map(([path, update]) => [`${path}.weight`, { path, update }]));
   const whole = new Map(savedPaths(adapter).map((path) => [`${path}.weight`, adapter.values.get(savedName(path))!]));
@@ -52,7 +50,7 @@ export function mergeAdapter(
     throw new LoraError("MERGE_UNSUPPORTED", `merge: the base's ${name} is ${found ?? "missing"}`, {
       received: found ?? "no such tensor",
       expected: FLOATING.join(", "),
-      fix: "merge into the original 16-bit model folder, which the adapter fits as well",
+      fix: "merge into the original 16-bit model folder, which the adapter fits as well; or --requantize, into four bits",
     });
   }
   const merged = new Map<string, TensorToWrite>();

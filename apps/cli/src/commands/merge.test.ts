@@ -40,6 +40,31 @@ describe("merge and verify", () => {
     expect(difference).toBeGreaterThan(1e-4);
     expect(difference).toBeLessThan(0.5);
   });
+  test("--requantize: into a base in four bits, and only asked for", async () => {
+    const cwd = folder();
+    await runCli(["quantize", "--model", "model", "--out", "four", "--double-quant"], { cwd });
+    const merge = MERGE.map((word) => (word === "model" ? "four" : word));
+    expect((await runCli(merge, { cwd })).document()).toMatchObject({
+      error: { code: "MERGE_UNSUPPORTED", fix: expect.stringContaining("--requantize") },
+    });
+    const plain = await runCli([...MERGE, "--requantize"], { cwd });
+    expect(plain.document()).toMatchObject({ error: { code: "MERGE_UNSUPPORTED" } });
+    expect(existsSync(join(cwd, "merged"))).toBe(false);
+
+    const merged = await runCli([...merge, "--requantize"], { cwd });
+    const damage = merged.document()["damage"] as Record<string, number> & { modules: object[] };
+    expect(damage.modules).toHaveLength(8);
+    expect(damage["relative_error"]).toBeGreaterThan(0.02);
+    expect(damage["relative_error"]).toBeLessThan(0.2);
+    const verify = ["verify", "--model", "four", "--adapter", "adapter", "--merged", "merged", "--json"];
+    const off = (await runCli(verify, { cwd })).document()["max_logit_difference"];
+    expect(off).toBeGreaterThan(1e-3);
+    expect(off).toBeLessThan(2);
+    const text = await runCli(["merge", "--model", "four", "--adapter", "adapter", "--out", "again", "--requantize"], {
+      cwd,
+    });
+    expect(text.stdout).toMatch(/8 modules merged .* rounded to four bits again\n.*% of their length, .* times as far/);
+  });
   test("a folder that is there stays as it is, and a failure leaves nothing", async () => {
     const cwd = folder();
     const taken = MERGE.map((word) => (word === "merged" ? "other" : word));

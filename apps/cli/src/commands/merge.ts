@@ -3,7 +3,7 @@
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { linearPaths, readModelConfig, replaceableWeights } from "@tunesmith/models";
-import { mergeAdapter, type MergeDtype, readPeft } from "@tunesmith/lora";
+import { mergeAdapter, type MergeDtype, mergeIntoFourBit, readPeft, type RoundingDamage } from "@tunesmith/lora";
 import { nodeFiles } from "@tunesmith/node";
 import { openModel, type SafetensorsModel, type TensorToWrite, writeSafetensors } from "@tunesmith/safetensors";
 import type { Context, Outcome } from "../context.ts";
@@ -21,7 +21,7 @@ const OTHER_WEIGHTS = /\.(safetensors|bin|pth?|gguf|onnx|h5|msgpack)$|\.index\.j
 
 export async function run(
   _: readonly string[],
-  options: Options<"model" | "adapter" | "out" | "dtype">,
+  options: Options<"model" | "adapter" | "out" | "dtype" | "requantize">,
   context: Context,
 ): Promise<Outcome> {
   const at = (path: string): string => resolve(context.cwd, path);
@@ -38,10 +38,27 @@ export async function run(
   const [embedding, head] = [...replaceable.keys()] as [string, string];
   const base = await openModel(files, model);
   try {
-    const merged = mergeAdapter(base, peft, { sizes, dtype, tied: config.tiedHead ? { embedding, head } : undefined });
+    const tied = config.tiedHead ? { embedding, head } : undefined;
+    const untied = config.tiedHead && (peft.config.modulesToSave?.length ?? 0) > 0;
+    const modules = peft.targets.length;
+    if (options.requantize) {
+      const { tensors, ...damage } = await newFolder(out, async (folder) => {
+        const written = await mergeIntoFourBit(files, join(folder, "model.safetensors"), base, peft, {
+          sizes,
+          tied,
+          where: model,
+        });
+        await copyRest(model, adapter, folder, { dtype, untied });
+        return written;
+      });
+      return {
+        document: { out, modules, tensors, dtype: "as stored", damage: damageDocument(damage) },
+        text: `${modules} modules merged into ${out} and rounded to four bits again\n${damageText(damage.total)}`,
+      };
+    }
+    const merged = mergeAdapter(base, peft, { sizes, dtype, tied });
     // an untied head is written beside the embedding it was
     const fileOf = (name: string): string => (base.tensors.get(name) ?? base.tensors.get(`${embedding}.weight`)!).file;
-    const untied = config.tiedHead && merged.has(`${head}.weight`) && (peft.config.modulesToSave?.length ?? 0) > 0;
     await newFolder(out, async (folder) => {
       await writeShards(base, merged, fileOf, (name, tensors) =>
         writeSafetensors(files, join(folder, name), tensors, new Map([["format", "pt"]])),
@@ -49,7 +66,6 @@ export async function run(
       if (base.shards.length > 1) await writeFile(join(folder, INDEX), indexText(base, merged, fileOf));
       await copyRest(model, adapter, folder, { dtype, untied });
     });
-    const modules = peft.targets.length;
     return {
       document: { out, modules, tensors: merged.size, dtype: options.dtype ?? "as stored" },
       text: `${modules} modules merged into ${out}; \`tunesmith verify\` measures what rounding changed`,
@@ -57,6 +73,24 @@ export async function run(
   } finally {
     await base.close();
   }
+}
+
+interface Damage {
+  readonly total: RoundingDamage;
+  readonly modules: ReadonlyMap<string, RoundingDamage>;
+}
+
+function damageDocument({ total, modules }: Damage): object {
+  const figures = ({ relativeError, errorOverUpdate, maxError }: RoundingDamage): object => ({
+    relative_error: relativeError,
+    error_over_update: errorOverUpdate,
+    max_error: maxError,
+  });
+  return { ...figures(total), modules: [...modules].map(([path, damage]) => ({ path, ...figures(damage) })) };
+}
+
+function damageText({ relativeError, errorOverUpdate, maxError }: RoundingDamage): string {
+  return `that moved the weights by ${(100 * relativeError).toPrecision(3)} % of their length, ${errorOverUpdate.toPrecision(3)} times as far as the adapter did, each by at most ${maxError.toPrecision(3)}; \`tunesmith verify\` measures what it does to the logits`;
 }
 
 function dtypeOf(name: string | undefined): MergeDtype | undefined {

@@ -2,6 +2,7 @@
 
 import { resolve } from "node:path";
 import { uniformInt } from "@tunesmith/core";
+import { fourBitCodec } from "@tunesmith/lora";
 import { Generator, loadModel, readModelConfig } from "@tunesmith/models";
 import { nodeFiles } from "@tunesmith/node";
 import type { Context, Outcome } from "../context.ts";
@@ -38,7 +39,7 @@ export async function run(
   });
   const expected = await nextLogits(new Generator(tuned.model, tuned.adapter), prompts);
   tuned.model.dispose();
-  const merged = await loadModel(device, files, at(options.merged!), { positions });
+  const merged = await loadModel(device, files, at(options.merged!), { positions, codec: fourBitCodec() });
   const received = await nextLogits(new Generator(merged), prompts);
   merged.dispose();
 

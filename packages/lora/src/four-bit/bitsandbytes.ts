@@ -22,6 +22,9 @@ export interface BitsandbytesMatrix {
   readonly type: FourBitFormat;
   readonly blockSize: number;
   readonly doubleQuant: boolean;
+  readonly shape: readonly [rows: number, cols: number];
+  /** what bitsandbytes decodes it to, in torch's words */
+  readonly dtype: string;
   /** every tensor that belongs to it */
   readonly tensors: readonly string[];
   /** on a device that only plans, without reading anything */
@@ -112,6 +115,8 @@ export async function findBitsandbytes(
     type,
     blockSize,
     doubleQuant,
+    shape,
+    dtype: state.dtype,
     tensors: [name, names.absmax, names.map, stateName, ...(doubleQuant ? [names.groupScales, names.groupMap] : [])],
     load: async (device) => {
       const matrix = { shape, format: type, label: name };
@@ -160,6 +165,7 @@ function refuseOthers(checkpoint: TensorSource, name: string, packed: TensorInfo
 interface QuantState {
   readonly blockSize: number;
   readonly shape: readonly number[];
+  readonly dtype: string;
   /** with double quantization */
   readonly offset: number | undefined;
 }
@@ -201,6 +207,7 @@ async function readState(
   return {
     blockSize: number("blocksize"),
     shape: shape as number[],
+    dtype: String(json.get("dtype") ?? "float32"),
     offset: nested ? Math.fround(number("nested_offset")) : undefined,
   };
 }

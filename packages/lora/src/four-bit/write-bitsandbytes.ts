@@ -16,9 +16,9 @@ const TORCH: Partial<Record<Dtype, string>> = { F32: "float32", F16: "float16", 
 const PIECE_ELEMENTS = 2 ** 22; // a multiple of every block size
 
 /**
+ * Writes a plain checkpoint with some of its matrices in four bits; all other tensors are copied.
+ *
  * @param path - of the safetensors file to write
- * @param source - the plain checkpoint
- * @param projections - names of the matrices to quantize; all other tensors are copied
  * @returns bytes of all quantized matrices together, and how many elements they have
  * @throws LoraError `WEIGHT_NOT_FINITE`, `QUANT_INVALID`, `QUANT_TENSOR_MISSING`, `QUANT_TENSOR_MISMATCH`
  */
@@ -30,9 +30,32 @@ export async function writeBitsandbytes(
   options: FourBitOptions,
 ): Promise<{ bytes: number; elements: number }> {
   checkBlockSize(options.blockSize, path);
+  const { tensors, ...total } = await quantizedTensors(
+    source,
+    new Map([...projections].map((p) => [p, options])),
+    path,
+  );
+  for (const [name, { dtype, shape, start, end }] of source.tensors)
+    if (!projections.has(name)) tensors.set(name, { dtype, shape, data: () => copied(source, name, end - start) });
+  await writeSafetensors(files, path, tensors, new Map([["format", "pt"]]));
+  return total;
+}
+
+/**
+ * The tensors of matrices in four bits, each encoded when its turn to be written comes.
+ *
+ * @param source - holds the matrices as plain tensors; read twice
+ * @param matrices - how each shall be stored, by name; `dtype`: what bitsandbytes is to decode it to, default its own
+ * @param path - of the file they are for, named in errors
+ */
+export async function quantizedTensors(
+  source: TensorSource,
+  matrices: ReadonlyMap<string, FourBitOptions & { readonly dtype?: string }>,
+  path: string,
+): Promise<{ tensors: Map<string, TensorToWrite>; bytes: number; elements: number }> {
   const tensors = new Map<string, TensorToWrite>();
   const total = { bytes: 0, elements: 0 };
-  for (const name of projections) {
+  for (const [name, options] of matrices) {
     const info = source.tensors.get(name);
     if (!info)
       throw new LoraError("QUANT_TENSOR_MISSING", `writing ${path}: the checkpoint has no tensor ${name}`, {
@@ -40,23 +63,20 @@ export async function writeBitsandbytes(
         expected: name,
         fix: "check that config.json belongs to these weights",
       });
-    const dtype = TORCH[info.dtype];
-    if (dtype === undefined || info.shape.length !== 2)
+    const own = TORCH[info.dtype];
+    if (own === undefined || info.shape.length !== 2)
       throw new LoraError(
         "QUANT_TENSOR_MISMATCH",
         `writing ${path}: ${name} is ${info.dtype} [${info.shape.join(", ")}], which cannot be quantized`,
         { path, received: info.dtype, expected: "a matrix in F32, F16 or BF16", fix: "use the original checkpoint" },
       );
     const scales = await matrixScales(source, name, info, options);
-    const parts = matrixTensors(source, name, info, options, scales, dtype);
+    const parts = matrixTensors(source, name, info, options, scales, options.dtype ?? own);
     for (const [key, part] of parts) tensors.set(key, part);
     total.elements += count(info);
     for (const part of parts.values()) total.bytes += part.shape.reduce((a, b) => a * b, part.dtype === "F32" ? 4 : 1);
   }
-  for (const [name, { dtype, shape, start, end }] of source.tensors)
-    if (!projections.has(name)) tensors.set(name, { dtype, shape, data: () => copied(source, name, end - start) });
-  await writeSafetensors(files, path, tensors, new Map([["format", "pt"]]));
-  return total;
+  return { tensors, ...total };
 }
 
 function count({ shape }: TensorInfo): number {
