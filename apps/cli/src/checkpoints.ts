@@ -1,11 +1,11 @@
 // Checkpoints of a run in its folder: saved at step boundaries, the newest few kept, and taken up again by --resume.
 
-import { readdir, rm } from "node:fs/promises";
-import { join, sep } from "node:path";
-import type { Files } from "@tunesmith/core";
+import { join } from "node:path";
+import { type Files, parseStrictJson } from "@tunesmith/core";
 import { type Example, hashFile, sha256 } from "@tunesmith/data";
 import { readPeft } from "@tunesmith/lora";
 import { linearPaths, replaceableWeights } from "@tunesmith/models";
+import type { NodeFiles } from "@tunesmith/node";
 import { openModel } from "@tunesmith/safetensors";
 import type { Device } from "@tunesmith/tensor";
 import {
@@ -15,6 +15,7 @@ import {
   type MemoryChoice,
   newestCheckpoint,
   readState,
+  readText,
   restoreMoments,
   SftError,
   type TrainerState,
@@ -24,11 +25,13 @@ import {
   writeState,
 } from "@tunesmith/sft";
 import type { ResolvedConfig } from "./config/load.ts";
+import { withRoom } from "./room.ts";
 import type { RunData } from "./run-data.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { decided } from "./run-plan.ts";
 
 const ROOT = "checkpoints";
+const MANIFEST = "manifest.json";
 
 /** A checkpoint to go on from. */
 export interface Resumed {
@@ -90,74 +93,153 @@ export async function restore(
 /** Saves and prunes; one per run. */
 export class Checkpoints {
   readonly #folder: RunFolder;
-  readonly #files: Files;
+  readonly #files: NodeFiles;
+  readonly #bytes: number;
   readonly #keep: number;
   readonly #identity: TrainerState["identity"];
   readonly #decisions: () => TrainerState["decided"];
 
-  /** @param options.decisions - asked at each save: kernels are chosen as programs are recorded */
+  /**
+   * @param options.bytes - that one may take
+   * @param options.decisions - asked at each save: kernels are chosen as programs are recorded
+   */
   constructor(
     folder: RunFolder,
-    files: Files,
-    options: { keep: number; identity: TrainerState["identity"]; decisions: () => TrainerState["decided"] },
+    files: NodeFiles,
+    options: {
+      bytes: number;
+      keep: number;
+      identity: TrainerState["identity"];
+      decisions: () => TrainerState["decided"];
+    },
   ) {
     this.#folder = folder;
     this.#files = files;
+    this.#bytes = options.bytes;
     this.#keep = options.keep;
     this.#identity = options.identity;
     this.#decisions = options.decisions;
   }
 
-  /** Saves the state after `step` updates. Where a sound checkpoint of that step is, nothing is written. */
+  /**
+   * Saves the state after `step` updates; where a sound checkpoint of that step is, it is left. Whatever fails, the
+   * checkpoint before it stays, and nothing half-written.
+   * @throws CliError `DISK_FULL`
+   */
   async save(step: number, tuning: Tuning, evaluation: TrainerState["evaluation"]): Promise<void> {
+    await this.#withRoom(step, async (name, path) => {
+      const sound = await verifyCheckpoint(this.#files, path).then(
+        () => true,
+        () => false,
+      );
+      if (!sound) await this.#write(step, { name, path, tuning, evaluation });
+      await this.#folder.writeJson("last.json", { step, path: name });
+      await this.prune(evaluation);
+    });
+  }
+
+  /**
+   * Saves what had the lowest eval loss so far, and points best.json at it; the one before goes.
+   * @throws CliError `DISK_FULL`
+   */
+  async saveBest(best: NonNullable<TrainerState["evaluation"]["best"]>, tuning: Tuning): Promise<void> {
+    await this.#withRoom(best.step, async () => {
+      await this.#folder.saveBest(best, tuning.adapter!);
+      await this.prune({ best });
+    });
+  }
+
+  /** Does what writes into the folder of a step. If it fails there is what was there, or the whole of the new. */
+  async #withRoom(step: number, work: (name: string, path: string) => Promise<void>): Promise<void> {
     const name = `${ROOT}/${checkpointName(step)}`;
     const path = join(this.#folder.path, name);
+    try {
+      const need = { path, bytes: this.#bytes, what: `the checkpoint of step ${step}` };
+      await withRoom(this.#files, need, () => work(name, path));
+    } catch (error) {
+      await this.#discard(step, path).catch(() => {}); // the first error tells the story
+      throw error;
+    }
+  }
+
+  /** Removes what was begun in the folder of a step: all of it, or what is not the best that best.json points to. */
+  async #discard(step: number, path: string): Promise<void> {
     const sound = await verifyCheckpoint(this.#files, path).then(
       () => true,
       () => false,
     );
-    if (!sound) {
-      await this.#folder.saveAdapter(`${name}/adapter`, tuning.adapter!);
-      await writeState(this.#files, path, tuning.store, {
-        step,
-        identity: this.#identity,
-        decided: this.#decisions(),
-        evaluation,
-      });
-      const written = await readdir(path, { recursive: true, withFileTypes: true });
-      await writeManifest(
-        this.#files,
-        path,
-        written
-          .filter((entry) => entry.isFile())
-          .map((entry) =>
-            join(entry.parentPath, entry.name)
-              .slice(path.length + 1)
-              .split(sep)
-              .join("/"),
-          )
-          .filter((file) => file !== "manifest.json"),
-      );
-    }
-    await this.prune(evaluation);
+    if (sound) return;
+    if (!(await this.#isBest(step))) return removeCheckpoint(this.#files, path);
+    for (const name of await this.#files.tree(path))
+      if (!name.includes("/")) await this.#files.remove(join(path, name));
+  }
+
+  async #isBest(step: number): Promise<boolean> {
+    const path = join(this.#folder.path, "best.json");
+    if (!(await this.#files.exists(path))) return false;
+    const best = parseStrictJson(await readText(this.#files, path), { path });
+    return best instanceof Map && best.get("step") === step;
+  }
+
+  async #write(
+    step: number,
+    {
+      name,
+      path,
+      tuning,
+      evaluation,
+    }: { name: string; path: string; tuning: Tuning; evaluation: TrainerState["evaluation"] },
+  ): Promise<void> {
+    // what was logged must outlive a loss of power if the checkpoint does
+    const metricsBytes = await this.#folder.syncLog();
+    await this.#folder.saveAdapter(`${name}/adapter`, tuning.adapter!);
+    await writeState(this.#files, path, tuning.store, {
+      step,
+      identity: this.#identity,
+      decided: this.#decisions(),
+      metrics_bytes: metricsBytes,
+      evaluation,
+    });
+    const written = await this.#files.tree(path);
+    await writeManifest(
+      this.#files,
+      path,
+      written.filter((file) => file !== MANIFEST),
+    );
   }
 
   /** Removes all but the newest checkpoints and the best adapters that they, or the run, point to. */
   async prune({ best }: { readonly best?: TrainerState["evaluation"]["best"] | undefined }): Promise<void> {
     const folders = await checkpointFolders(this.#files, join(this.#folder.path, ROOT));
     const sealed: typeof folders = [];
-    for (const folder of folders) if (await this.#files.exists(join(folder.path, "manifest.json"))) sealed.push(folder);
+    for (const folder of folders) if (await this.#files.exists(join(folder.path, MANIFEST))) sealed.push(folder);
     const kept = sealed.slice(-this.#keep);
     const steps = new Set([...kept.map(({ step }) => step), best?.step]);
     for (const { path } of kept) steps.add((await readState(this.#files, path)).evaluation.best?.step);
-    for (const { path, step } of folders) if (!steps.has(step)) await rm(path, { recursive: true, force: true });
+    for (const { path, step } of folders) if (!steps.has(step)) await removeCheckpoint(this.#files, path);
   }
 }
 
-/** Removes what an interrupted run wrote after a checkpoint. */
-export async function removeLater(files: Files, output: string, { state }: Resumed): Promise<void> {
-  for (const { path, step } of await checkpointFolders(files, join(output, ROOT)))
-    if (step > state.step) await rm(path, { recursive: true, force: true });
+/** Without its manifest first: what is left of it when the process dies is no checkpoint. */
+async function removeCheckpoint(files: NodeFiles, path: string): Promise<void> {
+  await files.remove(join(path, MANIFEST));
+  await files.remove(path);
+}
+
+/** A name that `writeAtomic` gives to a file that is not finished. */
+const TEMPORARY = /(?:^|\/)\.[^/]+\.[0-9a-f]{12}\.tmp$/;
+
+/** Removes what an interrupted run wrote after a checkpoint, and points `best.json` and `last.json` back to what was then. */
+export async function removeLater(files: NodeFiles, folder: RunFolder, state: TrainerState): Promise<void> {
+  for (const { path, step } of await checkpointFolders(files, join(folder.path, ROOT)))
+    if (step > state.step) await removeCheckpoint(files, path);
+  for (const name of await files.tree(folder.path))
+    if (TEMPORARY.test(name)) await files.remove(join(folder.path, ...name.split("/")));
+  const at = (step: number): string => `${ROOT}/${checkpointName(step)}`;
+  const { best } = state.evaluation;
+  if (best) await folder.writeJson("best.json", { ...best, path: at(best.step) });
+  else await files.remove(join(folder.path, "best.json"));
+  await folder.writeJson("last.json", { step: state.step, path: at(state.step) });
 }
 
 /** Settings that may differ between a run and its resumption. */

@@ -17,6 +17,7 @@ export type CliErrorCode =
   | "OUTPUT_NOT_A_RUN" // --overwrite would delete a folder that no run made
   | "NOT_SUPPORTED" // a key, value or command of the contract that this version does not have
   | "SYSTEM_ERROR" // the operating system refused: permission, space, too many open files
+  | "DISK_FULL" // no room for a checkpoint or a result
   | "DAWN_UNLOADABLE" // Node cannot load the native WebGPU module here
   | "INTERRUPTED";
 

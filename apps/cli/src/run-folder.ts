@@ -1,12 +1,14 @@
 // The folder a run leaves behind (docs/cli.md, "Run folder"): made once everything that can be checked has been checked,
 // written file by file, each whole or not at all.
 
-import { type FileHandle, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Files } from "@tunesmith/core";
+import { type Files, isTunesmithError } from "@tunesmith/core";
 import type { ChatTemplates } from "@tunesmith/data";
 import { type LoraAdapter, writePeft } from "@tunesmith/lora";
+import type { NodeFiles } from "@tunesmith/node";
+import { SftError } from "@tunesmith/sft";
 import { CliError } from "./errors.ts";
+import { withRoom } from "./room.ts";
 
 const FORMAT_VERSION = 1;
 /** What tells a run folder from a folder that must not be emptied. */
@@ -18,6 +20,8 @@ export interface RunFolder {
   readonly path: string;
   /** Appends one line to metrics.jsonl. */
   log(line: object): Promise<void>;
+  /** Has all lines so far on the disk; returns their bytes. */
+  syncLog(): Promise<number>;
   writeText(name: string, text: string): Promise<void>;
   writeJson(name: string, value: object): Promise<void>;
   /** Writes an adapter in the PEFT layout with the tokenizer and the template it was trained with. */
@@ -32,13 +36,11 @@ export interface RunFolder {
  * @throws CliError `OUTPUT_EXISTS`, `OUTPUT_NOT_A_RUN`
  */
 export async function checkOutput(
+  files: Files,
   path: string,
   { overwrite, resume }: { overwrite: boolean; resume: boolean },
 ): Promise<void> {
-  const names = await readdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [] as string[];
-    throw error;
-  });
+  const names = await listed(files, path);
   if (names.length === 0) return;
   const isRun = MARKS.some((mark) => names.includes(mark));
   if (resume && isRun) return;
@@ -60,42 +62,41 @@ export async function checkOutput(
 
 /**
  * Makes the folder, emptying what {@link checkOutput} allowed to be overwritten.
- * @param from.resumeAt - goes on with the folder of a run instead, whose metrics are cut back to this step
+ * @param from.resumeAt - goes on with the folder of a run instead, whose log is cut back to so many bytes
  */
 export async function createRunFolder(
   path: string,
-  from: { files: Files; model: string; templates: ChatTemplates | undefined; resumeAt?: number | undefined },
+  from: { files: NodeFiles; model: string; templates: ChatTemplates | undefined; resumeAt?: number | undefined },
 ): Promise<RunFolder> {
   const { files, model, templates, resumeAt } = from;
-  if (resumeAt === undefined)
-    for (const name of await readdir(path).catch(() => []))
-      await rm(join(path, name), { recursive: true, force: true });
-  else await cutMetrics(files, join(path, "metrics.jsonl"), resumeAt);
-  await mkdir(path, { recursive: true });
-  const metrics: FileHandle = await open(join(path, "metrics.jsonl"), "a");
+  if (resumeAt === undefined) for (const name of await listed(files, path)) await files.remove(join(path, name));
+  else await cutLog(files, join(path, "metrics.jsonl"), resumeAt);
+  const metrics = await files.append(join(path, "metrics.jsonl"));
   const writeText = (name: string, text: string): Promise<void> =>
     files.writeAtomic(join(path, name), [new TextEncoder().encode(text)]);
   const writeJson = (name: string, value: object): Promise<void> =>
     writeText(name, `${JSON.stringify({ format_version: FORMAT_VERSION, ...value }, null, 2)}\n`);
   const saveAdapter = async (name: string, adapter: LoraAdapter): Promise<void> => {
-    await mkdir(join(path, name), { recursive: true });
     for (const file of TOKENIZER_FILES) {
       const source = join(model, file);
       if (await files.exists(source)) await copy(files, source, join(path, name, file));
     }
     // transformers, too, takes this file before the template in tokenizer_config.json
     if (templates) await writeText(join(name, "chat_template.jinja"), templates.default.source);
-    if (templates?.toolUse) {
-      await mkdir(join(path, name, "additional_chat_templates"), { recursive: true });
+    if (templates?.toolUse)
       await writeText(join(name, "additional_chat_templates", "tool_use.jinja"), templates.toolUse.source);
-    }
     await writePeft(files, join(path, name), adapter, model);
   };
   return {
     path,
-    log: async (line) => {
-      await metrics.appendFile(`${JSON.stringify({ format_version: FORMAT_VERSION, ...line })}\n`);
+    log: (line) => {
+      const text = `${JSON.stringify({ format_version: FORMAT_VERSION, ...line })}\n`;
+      const bytes = new TextEncoder().encode(text);
+      return withRoom(files, { path, bytes: bytes.length, what: "a line of metrics.jsonl" }, () =>
+        metrics.write(bytes),
+      );
     },
+    syncLog: () => metrics.sync(),
     writeText,
     writeJson,
     saveAdapter,
@@ -111,11 +112,29 @@ export async function createRunFolder(
   };
 }
 
-/** Leaves the lines of steps up to `step`. What a killed process wrote last may be no line. */
-async function cutMetrics(files: Files, path: string, step: number): Promise<void> {
-  const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
-  const kept = lines.filter((line) => (JSON.parse(line) as { step: number }).step <= step);
-  await files.writeAtomic(path, [new TextEncoder().encode(kept.map((line) => `${line}\n`).join(""))]);
+/** Names in a folder that need not exist. */
+async function listed(files: Files, path: string): Promise<string[]> {
+  return files.list(path).catch((error: unknown) => {
+    if (isTunesmithError(error) && error.code === "FILE_MISSING") return [];
+    throw error;
+  });
+}
+
+/** Leaves what was logged before a checkpoint. What a killed process wrote last may be no line. */
+async function cutLog(files: Files, path: string, bytes: number): Promise<void> {
+  const source = await files.open(path);
+  try {
+    if (source.size < bytes)
+      throw new SftError("CHECKPOINT_CHANGED", `${path} is shorter than it was at the checkpoint`, {
+        path,
+        received: `${source.size} bytes`,
+        expected: `at least ${bytes} bytes`,
+        fix: "put metrics.jsonl back, or start anew with --overwrite",
+      });
+    if (source.size > bytes) await files.writeAtomic(path, [await source.read(0, bytes)]);
+  } finally {
+    await source.close();
+  }
 }
 
 async function copy(files: Files, from: string, to: string): Promise<void> {

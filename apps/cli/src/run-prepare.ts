@@ -1,13 +1,12 @@
 // The first part of a training run: everything that can be wrong with config, data, model or device is found here, before
 // the output folder is touched.
 
-import type { Files } from "@tunesmith/core";
 import { loadModel, type Model } from "@tunesmith/models";
-import { nodeFiles } from "@tunesmith/node";
+import { type NodeFiles, nodeFiles } from "@tunesmith/node";
 import type { MemoryChoice, TrainerState, tuneLora } from "@tunesmith/sft";
 import type { Device, Profiler } from "@tunesmith/tensor";
 import { baseCodec } from "./base-weights.ts";
-import { findCheckpoint, removeLater, restore, runIdentity, withDecisions } from "./checkpoints.ts";
+import { findCheckpoint, restore, runIdentity, withDecisions } from "./checkpoints.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { presetLines } from "./config/presets.ts";
 import type { Context } from "./context.ts";
@@ -19,6 +18,7 @@ import { putAdapter } from "./put-adapter.ts";
 import { loadRunData, type RunData } from "./run-data.ts";
 import { checkOutput } from "./run-folder.ts";
 import { decided, type PlanDocument, planTheRun } from "./run-plan.ts";
+import { checkpointBytes, withRoom } from "./room.ts";
 import { requireFolder } from "./tuned-model.ts";
 
 /** How a run was asked for, beside its config. */
@@ -29,11 +29,13 @@ export interface RunRequest {
   readonly context: Context;
   /** default: one is opened */
   readonly device?: Device;
+  /** default: those of this computer */
+  readonly files?: NodeFiles;
 }
 
 /** A run that can start. */
 export interface PreparedRun {
-  readonly files: Files;
+  readonly files: NodeFiles;
   readonly loaded: LoadedConfig;
   readonly data: RunData;
   readonly device: Device;
@@ -51,14 +53,14 @@ export interface PreparedRun {
 
 const FEW_STEPS = 50;
 
-/** @throws whatever is wrong; nothing but later checkpoints of a resumed run has been removed then */
+/** @throws whatever is wrong; nothing was written or removed then */
 export async function prepareRun(
   written: LoadedConfig,
   { overwrite, resume = false, context, profile = false, ...given }: RunRequest,
 ): Promise<PreparedRun> {
-  const files = nodeFiles();
+  const { files = nodeFiles() } = given;
   await requireFolder(files, written.config.model, "config.json", "model folder");
-  await checkOutput(written.config.output, { overwrite, resume });
+  await checkOutput(files, written.config.output, { overwrite, resume });
   const resumed = resume ? await findCheckpoint(files, written.config.output, context.say) : undefined;
   const loaded = resumed ? { ...written, config: withDecisions(written.config, resumed.state) } : written;
   const { config } = loaded;
@@ -74,10 +76,14 @@ export async function prepareRun(
   const model = await loadModel(device, files, config.model, { positions: data.positions, codec });
   const tuning = await putAdapter(loaded, model, files);
   device.trim(); // what loading needed
+  if (!resume && !overwrite) {
+    // those that are kept, one more before the oldest of them goes, the best, and what the run ends with
+    const bytes = (config.checkpoint.keep + 3) * (await checkpointBytes(files, config.model, tuning));
+    await withRoom(files, { path: config.output, bytes, what: "the run" }, async () => {});
+  }
   const identity = await runIdentity(files, decided(config, choice), data);
   if (resumed) {
     await restore(files, resumed, tuning, identity);
-    await removeLater(files, config.output, resumed);
     context.say(`resumed after step ${resumed.state.step}`);
   }
   const profiler = profile ? await startProfile(device, context) : undefined;

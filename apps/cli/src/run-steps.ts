@@ -69,8 +69,7 @@ export async function runSteps(
       // an evaluation waits for all steps before it, so this is exactly the adapter that was scored
       progress.best = { step, eval_loss: result.loss };
       worse = 0;
-      await folder.saveBest(progress.best, tuning.adapter);
-      await checkpoints.prune(progress);
+      await checkpoints.saveBest(progress.best, tuning);
     } else if (++worse === patience) {
       context.say(
         `stopped: the eval loss has not fallen for ${worse} evaluations; the best was at step ${progress.best.step}`,

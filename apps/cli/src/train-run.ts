@@ -1,11 +1,12 @@
 // A training run, from config to run folder: prepared, run, finished. The loop itself is `train` of @tunesmith/sft.
 
-import { Checkpoints, decisionsOf } from "./checkpoints.ts";
+import { Checkpoints, decisionsOf, removeLater } from "./checkpoints.ts";
 import { type LoadedConfig, resolvedConfigText } from "./config/load.ts";
 import { maskReport } from "./run-data.ts";
 import { finishRun, type TrainDocument } from "./run-finish.ts";
 import { createRunFolder } from "./run-folder.ts";
 import { decided } from "./run-plan.ts";
+import { checkpointBytes } from "./room.ts";
 import { prepareRun, type RunRequest } from "./run-prepare.ts";
 import { runSteps } from "./run-steps.ts";
 
@@ -23,13 +24,15 @@ export async function trainRun(written: LoadedConfig, request: RunRequest): Prom
     files,
     model: config.model,
     templates: data.templates,
-    resumeAt: run.from?.step,
+    resumeAt: run.from?.metrics_bytes,
   });
   try {
+    if (run.from) await removeLater(files, folder, run.from);
     await folder.writeText("config.resolved.yaml", resolvedConfigText(decided(config, choice)));
     await folder.writeJson("mask-report.json", maskReport(data));
     await folder.writeJson("plan.json", run.plan);
     const checkpoints = new Checkpoints(folder, files, {
+      bytes: await checkpointBytes(files, config.model, run.tuning),
       keep: config.checkpoint.keep,
       identity: run.identity,
       decisions: () => decisionsOf(config, choice, device),

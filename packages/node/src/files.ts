@@ -1,23 +1,50 @@
-// `Files` on node:fs. Paths use the platform's separator.
+// `Files` on node:fs, and what a folder that a program works in needs beyond it. Paths use the platform's separator.
 
-import { randomBytes } from "node:crypto";
-import { access, type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Files, type FileSource, InputError } from "@tunesmith/core";
+import { type Disk, type DiskFile, nodeDisk } from "./disk.ts";
+import { type AppendFile, appendTo, remove, writeAtomic } from "./write-files.ts";
 
-/** Files of the local disk. */
-export function nodeFiles(): Files {
-  return { open: openFile, exists, list, writeAtomic, join, realPath };
+/** Files of a disk. */
+export interface NodeFiles extends Files {
+  /** Opens a file to add to; it is made where it is missing. */
+  append(path: string): Promise<AppendFile>;
+  /** Removes a file or a folder with all in it; where there is nothing, nothing happens. */
+  remove(path: string): Promise<void>;
+  /** Paths of all files below a folder, relative to it, with `/`, sorted. */
+  tree(path: string): Promise<string[]>;
+  /** Bytes that this user may still write where `path` is or would be. */
+  freeBytes(path: string): Promise<number>;
 }
 
-async function openFile(path: string): Promise<FileSource> {
-  let handle: FileHandle;
+/** @param disk - default: the disk of this computer */
+export function nodeFiles(disk: Disk = nodeDisk): NodeFiles {
+  return {
+    open: (path) => openFile(disk, path),
+    exists: (path) =>
+      disk.stat(path).then(
+        () => true,
+        () => false,
+      ),
+    list: (path) => list(disk, path),
+    writeAtomic: (path, chunks) => writeAtomic(disk, path, chunks),
+    join,
+    realPath: (path) => realPath(disk, path),
+    append: (path) => appendTo(disk, path),
+    remove: (path) => remove(disk, path),
+    tree: (path) => tree(disk, path),
+    freeBytes: (path) => freeBytes(disk, path),
+  };
+}
+
+async function openFile(disk: Disk, path: string): Promise<FileSource> {
+  let handle: DiskFile;
   try {
     // asked before opening: opening a FIFO would wait for a writer
-    if (!(await stat(path)).isFile()) {
+    if (!(await disk.stat(path)).isFile()) {
       throw new InputError("FILE_MISSING", `${path}: not a regular file`, { path, expected: "a regular file" });
     }
-    handle = await open(path, "r");
+    handle = await disk.open(path, "r");
   } catch (cause) {
     throw asInputError(cause, path);
   }
@@ -31,7 +58,7 @@ async function openFile(path: string): Promise<FileSource> {
 }
 
 async function readRange(
-  handle: FileHandle,
+  handle: DiskFile,
   { path, size, offset, length }: { path: string; size: number; offset: number; length: number },
 ): Promise<Uint8Array> {
   if (!(offset >= 0 && length >= 0 && offset + length <= size)) {
@@ -59,69 +86,41 @@ async function readRange(
   return bytes;
 }
 
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function list(path: string): Promise<string[]> {
+async function list(disk: Disk, path: string): Promise<string[]> {
   try {
-    return (await readdir(path)).sort();
+    return (await disk.readdir(path)).sort();
   } catch (cause) {
     throw asInputError(cause, path);
   }
 }
 
-async function realPath(path: string): Promise<string> {
+async function realPath(disk: Disk, path: string): Promise<string> {
   try {
-    return await realpath(path);
+    return await disk.realpath(path);
   } catch (cause) {
     throw asInputError(cause, path);
   }
 }
 
-// Readers see the old file or the new one, never a part: write beside, sync, rename, sync the folder. Missing folders
-// are made.
-async function writeAtomic(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
-  try {
-    const handle = await open(temporary, "wx");
-    try {
-      for await (const chunk of chunks) {
-        for (let done = 0; done < chunk.length;)
-          done += (await handle.write(chunk, done, Math.min(chunk.length - done, 2 ** 30))).bytesWritten;
-      }
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
+async function tree(disk: Disk, path: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of await list(disk, path)) {
+    const about = await disk.lstat(join(path, name));
+    if (about.isFile()) found.push(name);
+    else if (about.isDirectory())
+      found.push(...(await tree(disk, join(path, name))).map((below) => `${name}/${below}`));
   }
-  await syncFolder(folder);
+  return found.sort();
 }
 
-/** Makes the rename itself durable, where a folder can be opened and synced (not on Windows). */
-async function syncFolder(folder: string): Promise<void> {
-  let handle: FileHandle;
+async function freeBytes(disk: Disk, path: string): Promise<number> {
   try {
-    handle = await open(folder, "r");
-  } catch {
-    return;
-  }
-  try {
-    await handle.sync();
+    const { bavail, bsize } = await disk.statfs(path);
+    return bavail * bsize;
   } catch (error) {
-    if (!["EPERM", "EINVAL", "EISDIR", "EBADF", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? ""))
-      throw error;
-  } finally {
-    await handle.close();
+    const parent = dirname(path);
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || parent === path) throw error;
+    return freeBytes(disk, parent);
   }
 }
 

@@ -7,6 +7,7 @@ export {
   checkpointFolders,
   checkpointName,
   newestCheckpoint,
+  readText,
   type SoundCheckpoint,
   verifyCheckpoint,
   writeManifest,

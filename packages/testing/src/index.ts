@@ -23,5 +23,7 @@ export { layerNorm, rmsNorm } from "./norms.ts";
 export { rope } from "./rope.ts";
 export { mutateSafetensors } from "./safetensors-mutants.ts";
 export { softmax } from "./softmax.ts";
+export { CRASHES, FaultDisk, FAULTS, Killed } from "./fault-disk.ts";
+export type { Crash, Fault, Operation } from "./fault-disk.ts";
 export { memoryFiles } from "./memory-files.ts";
 export type { MemoryFiles, MemoryFilesLog } from "./memory-files.ts";

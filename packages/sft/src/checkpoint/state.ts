@@ -8,7 +8,7 @@ import type { TensorToWrite } from "@tunesmith/safetensors";
 import { SftError } from "../errors.ts";
 import { readText } from "./folder.ts";
 
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 export const OPTIMIZER_FILE = "optimizer.safetensors";
 export const STATE_FILE = "state.json";
 
@@ -25,6 +25,8 @@ export interface TrainerState {
     /** which kernels sums ran through: another one rounds differently */
     readonly kernel_choices: Readonly<Record<string, string>>;
   };
+  /** length of metrics.jsonl: what follows was logged after the checkpoint */
+  readonly metrics_bytes: number;
   /** evaluations so far */
   readonly evaluation: {
     readonly best: { readonly step: number; readonly eval_loss: number } | null;
