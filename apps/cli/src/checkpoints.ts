@@ -260,6 +260,9 @@ export async function runIdentity(
     template: data.templates === undefined ? "" : await sha256(new TextEncoder().encode(data.templates.default.source)),
     rows: await hashExamples(data.train),
     eval_rows: await hashExamples(data.evaluation ?? []),
+    ...(data.probe
+      ? { probe_rows: await hashExamples([...data.probe.examples, ...data.probe.pairs.flatMap(({ a, b }) => [a, b])]) }
+      : {}),
     seed: String(config.seed),
   };
   const { packing, shuffle, group_by_length, sampling_schedule } = config.data;

@@ -1,18 +1,54 @@
-import type { EvalEvent, EvalResult, StepEvent } from "@tunesmith/sft";
+// Events as lines of metrics.jsonl (docs/cli.md, "Run folder"), and back.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { EvalEvent, EvalResult, ProbeEvent, StepEvent } from "@tunesmith/sft";
 import type { RunFolder } from "./run-folder.ts";
 
-/** Events as lines of metrics.jsonl. */
+export const METRICS_FILE = "metrics.jsonl";
+
+/** Fields of events whose lines tell them by other names. */
+const UNWRITTEN = { type: undefined, result: undefined };
+
 export function metricsLog(folder: Pick<RunFolder, "log">): {
   step(event: StepEvent): Promise<void>;
   evaluation(event: EvalEvent): Promise<void>;
+  probe(event: ProbeEvent): Promise<void>;
 } {
   return {
-    step: (event) => folder.log({ ...event, type: undefined }),
-    evaluation: ({ step, result }) => folder.log({ step, ...scoreLine("eval", result) }),
+    step: (event) => folder.log({ ...event, ...UNWRITTEN }),
+    evaluation: (event) => folder.log({ ...event, ...UNWRITTEN, ...scoreLine("eval", event.result) }),
+    probe: (event) => folder.log({ ...event, ...UNWRITTEN, probe: event.result }),
   };
 }
 
 /** `loss` as `eval_loss` and so on. */
 export function scoreLine(prefix: "eval" | "test", { tasks, ...result }: EvalResult): object {
   return { ...Object.fromEntries(Object.entries(result).map(([key, value]) => [`${prefix}_${key}`, value])), tasks };
+}
+
+/** What the metrics of a run folder tell of its steps, evaluations and probes, in order. */
+export async function readEvents(folder: string): Promise<(StepEvent | EvalEvent | ProbeEvent)[]> {
+  const lines = (await readFile(join(folder, METRICS_FILE), "utf8")).split("\n").filter((line) => line !== "");
+  return lines.flatMap((line) => {
+    const { format_version: _, ...values } = JSON.parse(line) as Record<string, unknown>;
+    return eventOf(values) ?? [];
+  });
+}
+
+function eventOf(line: Record<string, unknown>): StepEvent | EvalEvent | ProbeEvent | undefined {
+  if ("probe" in line) {
+    const { probe: result, ...rest } = line;
+    return { type: "probe", result, ...rest } as unknown as ProbeEvent;
+  }
+  if ("eval_loss" in line) {
+    const { eval_loss: loss, eval_perplexity: perplexity, eval_token_accuracy: token_accuracy, ...others } = line;
+    const { eval_targets: targets, tasks, ...rest } = others;
+    return {
+      type: "eval",
+      result: { loss, perplexity, token_accuracy, targets, tasks },
+      ...rest,
+    } as unknown as EvalEvent;
+  }
+  return "grad_norm" in line ? ({ type: "step", ...line } as unknown as StepEvent) : undefined;
 }

@@ -29,10 +29,12 @@ import type {
 import { readModelConfig } from "@tunesmith/models";
 import type { ModelConfig } from "@tunesmith/models";
 import { loadTokenizer, openTokenizeWorkers, type TokenizeWorkers } from "@tunesmith/node";
+import type { Probe } from "@tunesmith/sft";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
 import { endsOf } from "./mask-proof.ts";
 import { partition, qualityReport } from "./curation.ts";
+import { readPairs } from "./probe-data.ts";
 import type { Parts } from "./curation.ts";
 
 /** Everything a run reads before it needs a device. */
@@ -50,6 +52,8 @@ export interface RunData extends Parts {
   /** of the training files, before rows were held back */
   readonly reports: readonly EntryReport[];
   readonly templates: ChatTemplates | undefined;
+  /** undefined where the config names none */
+  readonly probe: Probe | undefined;
 }
 
 /** `data.max_length: auto` */
@@ -107,6 +111,16 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
     }),
     reports: dataset.reports,
     templates: dataset.templates,
+    probe: config.probe && {
+      examples: (await held(config.probe.sets)) ?? [],
+      pairs: await readPairs(files, config.probe.pairs ?? [], {
+        tokenizer,
+        templates: dataset.templates,
+        maxLength,
+        vocabSize: modelConfig.vocabSize,
+        now,
+      }),
+    },
   };
 }
 
@@ -125,7 +139,7 @@ function sampledTasks(
 
 /**
  * Fills `data.cache` with the rows of a config, or with one part of them.
- * @returns a report per file of data.train, data.eval and data.test
+ * @returns a report per file of data.train, data.eval, data.test and probe.sets
  */
 export async function prepareRunData(
   loaded: LoadedConfig,
@@ -139,7 +153,7 @@ export async function prepareRunData(
   const tokenizer = await loadTokenizer(files, config.model);
   const { maxLength } = decideLengths(loaded, modelConfig);
   const reports: PreparedReport[] = [];
-  for (const entries of [data.train, data.eval ?? [], data.test ?? []]) {
+  for (const entries of [data.train, data.eval ?? [], data.test ?? [], config.probe?.sets ?? []]) {
     const cache = data.cache;
     const own = await withWorkers(config, { files, entries }, (workers) => {
       const options = datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, workers });
@@ -243,9 +257,12 @@ function lengthOf(value: number | "auto", { maxPositions }: ModelConfig): number
 }
 
 function decideLengths({ config, source }: LoadedConfig, model: ModelConfig): { maxLength: number; positions: number } {
-  const { data } = config;
-  const lists = (["train", "eval", "test"] as const).flatMap((list) =>
-    (data[list] ?? []).map((entry, i) => ({ key: ["data", list, i, "max_length"], value: entry.max_length })),
+  const { data, probe } = config;
+  const lists = [
+    ...(["train", "eval", "test"] as const).map((list) => [["data", list], data[list]] as const),
+    [["probe", "sets"], probe?.sets] as const,
+  ].flatMap(([key, entries = []]) =>
+    entries.map((entry, i) => ({ key: [...key, i, "max_length"], value: entry.max_length })),
   );
   const written = [{ key: ["data", "max_length"], value: data.max_length }, ...lists];
   const lengths = written.flatMap(({ key, value }) => {

@@ -2,7 +2,8 @@
 
 import { evaluate, type EvalResult, ScorePrograms } from "@tunesmith/sft";
 import type { Context } from "./context.ts";
-import { scoreLine } from "./metrics-log.ts";
+import { readEvents, scoreLine } from "./metrics-log.ts";
+import { probeLines, probeReport, type ProbeReport } from "./probe-report.ts";
 import { saveProfile } from "./profile.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { PreparedRun } from "./run-prepare.ts";
@@ -15,6 +16,8 @@ export interface TrainDocument extends Progress {
   readonly adapter: string;
   readonly total_steps: number;
   readonly test: EvalResult | undefined;
+  /** what the run has cost */
+  readonly probe: ProbeReport | undefined;
   readonly seconds: number;
 }
 
@@ -30,6 +33,9 @@ export async function finishRun(
   await folder.writeJson("last.json", { step: progress.steps, path: "." });
   const test = context.signal.aborted ? undefined : await scoreTest(run, folder);
   if (profiler) await saveProfile(await profiler.stop(), folder, context);
+  const events = await readEvents(folder.path);
+  const probe = probeReport(events.filter((event) => event.type === "probe"));
+  for (const line of probe ? probeLines(probe) : []) context.say(line);
   await folder.writeJson("sft.json", {
     base_model: config.model,
     adapter: "adapter",
@@ -39,6 +45,7 @@ export async function finishRun(
     steps: progress.steps,
     eval: progress.eval ?? null,
     test: test ?? null,
+    probe: probe ?? null,
   });
   if (progress.stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
   return {
@@ -47,6 +54,7 @@ export async function finishRun(
     total_steps: data.schedule.totalSteps,
     ...progress,
     test,
+    probe,
   };
 }
 

@@ -7,6 +7,7 @@ import {
   chooseMemory,
   type MemoryChoice,
   type MemoryRequest,
+  probeParts,
   runShape,
   type RunShape,
   type Tuning,
@@ -81,9 +82,12 @@ export async function planTheRun(
       schedule: data.schedule,
       packing: config.data.packing !== false,
       microBatchSize,
-      scored: [data.evaluation, data.test].flatMap((examples) =>
-        examples ? [{ examples, batchSize: microBatchSize }] : [],
-      ),
+      scored: [
+        ...[data.evaluation, data.test].flatMap((examples) =>
+          examples ? [{ examples, batchSize: microBatchSize }] : [],
+        ),
+        ...(data.probe ? probeParts({ ...data.probe, batchSize: microBatchSize }) : []),
+      ],
     });
   const budget = budgetOf(config, device);
   const request: MemoryRequest = {

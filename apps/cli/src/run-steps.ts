@@ -2,10 +2,20 @@
 // patience are kept here.
 
 import { learningRate } from "@tunesmith/optim";
-import { type EvalEvent, type EvalResult, type StepEvent, train, type TrainOptions } from "@tunesmith/sft";
+import {
+  type EvalEvent,
+  type EvalResult,
+  guard,
+  type ProbeEvent,
+  type ProbeLimits,
+  type StepEvent,
+  train,
+  type TrainOptions,
+} from "@tunesmith/sft";
 import type { Checkpoints } from "./checkpoints.ts";
+import type { ResolvedConfig } from "./config/load.ts";
 import type { Context } from "./context.ts";
-import { metricsLog } from "./metrics-log.ts";
+import { metricsLog, readEvents } from "./metrics-log.ts";
 import { optimizerOf } from "./optimizer.ts";
 import { trainProgress } from "./progress.ts";
 import { scheduleOf } from "./rate.ts";
@@ -22,13 +32,14 @@ export interface Progress {
   readonly eval: EvalResult | undefined;
   readonly best: { readonly step: number; readonly eval_loss: number } | undefined;
   /** what ended the run before its last step */
-  readonly stopped: "signal" | "patience" | undefined;
+  readonly stopped: "signal" | "patience" | "probe" | undefined;
 }
 
 /** Is told of every event, in order, and waited for. At an evaluation all steps before it are done. */
 export interface RunListener {
   step?(event: StepEvent): Promise<void> | void;
   evaluation?(event: EvalEvent): Promise<void> | void;
+  probe?(event: ProbeEvent): Promise<void> | void;
 }
 
 /** Trains to the end, a signal or the end of patience. A signal leaves a checkpoint of the step it found. */
@@ -47,10 +58,16 @@ export async function runSteps(
     stopped: undefined,
   };
   let worse = from?.evaluation.worse ?? 0; // evaluations since the best one
-  let last = from?.evaluation.last ?? null;
+  let last = from?.evaluation.last ?? null; // step of what was scored last
   const save = (): Promise<void> =>
     checkpoints.save(progress.steps, tuning, { best: progress.best ?? null, worse, last });
-  for await (const event of train(tuning, trainOptions(run, context.signal))) {
+  const limits = probeLimits(run.loaded.config);
+  const events = guard(train(tuning, trainOptions(run, context.signal)), {
+    vocabSize: run.data.modelConfig.vocabSize,
+    ...(limits ? { probe: limits } : {}),
+    history: from ? await readEvents(folder.path) : [],
+  });
+  for await (const event of events) {
     if (event.type === "boundary") {
       await save();
       continue;
@@ -61,10 +78,15 @@ export async function runSteps(
       progress.loss = event.loss;
       continue;
     }
+    last = event.step;
+    if (event.type === "probe") {
+      for (const listener of listeners) await listener.probe?.(event);
+      if (event.stop !== undefined) progress.stopped = "probe";
+      continue;
+    }
     for (const listener of listeners) await listener.evaluation?.(event);
     const { result, step } = event;
     progress.eval = result;
-    last = step;
     if (progress.best === undefined || result.loss < progress.best.eval_loss) {
       // an evaluation waits for all steps before it, so this is exactly the adapter that was scored
       progress.best = { step, eval_loss: result.loss };
@@ -85,9 +107,13 @@ export async function runSteps(
   return progress;
 }
 
+function probeLimits({ probe }: ResolvedConfig): ProbeLimits | undefined {
+  return probe && { warn: probe.warn, stop: probe.stop, gapWarn: probe.gap_warn, gapStop: probe.gap_stop };
+}
+
 function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, signal: AbortSignal): TrainOptions {
   const { config } = loaded;
-  const { train: examples, tasks, schedule, objective, evaluation } = data;
+  const { train: examples, tasks, schedule, objective, evaluation, probe } = data;
   const rate = scheduleOf(config, schedule.totalSteps);
   const named = new Map(tasks.map((task) => [task.name, task.lossWeight ?? 1]));
   for (const { task } of evaluation ?? []) if (!named.has(task)) named.set(task, 1); // scored, never trained
@@ -103,6 +129,7 @@ function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, sig
     ...(evaluation
       ? { evaluation: { examples: evaluation, every: config.eval.every, batchSize: choice.microBatchSize } }
       : {}),
+    ...(probe ? { probe: { ...probe, every: config.eval.every, batchSize: choice.microBatchSize } } : {}),
     ...(from ? { startStep: from.step, startEvaluated: from.evaluation.last === from.step } : {}),
     ...(profiler ? { peakFlops: profiler.roof.matmul_flops_per_second } : {}),
     boundaryEvery: config.checkpoint.every,

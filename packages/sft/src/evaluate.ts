@@ -3,7 +3,7 @@
 import { makeBatch } from "@tunesmith/data";
 import type { Batch, Example } from "@tunesmith/data";
 import { SftError } from "./errors.ts";
-import type { EvalResult, TaskLoss } from "./events.ts";
+import type { EvalResult, TaskScore } from "./events.ts";
 import { ScorePrograms } from "./score.ts";
 import type { Scores } from "./score.ts";
 import type { Tuning } from "./tuning.ts";
@@ -28,13 +28,13 @@ export async function evaluate(
   const programs = shared ?? new ScorePrograms(tuning);
   const sums = new Float64Array(tasks.length);
   const counts = new Float64Array(tasks.length);
-  let correct = 0;
+  const correct = new Float64Array(tasks.length);
   const count = (batch: Batch, scores: Scores): void => {
     for (const row of batch.targetRows) {
       const task = batch.taskIds[row]!;
       sums[task]! -= scores.logProbs[row]!;
       counts[task]!++;
-      if (scores.correct[row] === 1) correct++;
+      if (scores.correct[row] === 1) correct[task]!++;
     }
   };
   try {
@@ -51,16 +51,21 @@ export async function evaluate(
   } finally {
     if (!shared) programs.dispose();
   }
-  const targets = counts.reduce((a, b) => a + b, 0);
+  const total = (of: Float64Array): number => of.reduce((a, b) => a + b, 0);
+  const targets = total(counts);
   if (targets === 0)
     throw new SftError("NO_ROWS", "there is nothing to evaluate: no row has a target", {
       received: `${examples.length} rows without targets`,
       expected: "at least one target",
       fix: "check the evaluation file, train_on and max_length",
     });
-  const loss = sums.reduce((a, b) => a + b, 0) / targets;
-  const perTask: Record<string, TaskLoss> = {};
+  const perTask: Record<string, TaskScore> = {};
   for (const [k, name] of tasks.entries())
-    if (counts[k]! > 0) perTask[name] = { loss: sums[k]! / counts[k]!, targets: counts[k]! };
-  return { loss, perplexity: Math.exp(loss), token_accuracy: correct / targets, targets, tasks: perTask };
+    if (counts[k]! > 0) perTask[name] = scoreOf(sums[k]!, correct[k]!, counts[k]!);
+  return { ...scoreOf(total(sums), total(correct), targets), tasks: perTask };
+}
+
+function scoreOf(sum: number, correct: number, targets: number): TaskScore {
+  const loss = sum / targets;
+  return { loss, perplexity: Math.exp(loss), token_accuracy: correct / targets, targets };
 }

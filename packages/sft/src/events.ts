@@ -1,4 +1,7 @@
-// What a run tells its caller, in the words of metrics.jsonl. The schema is stable: fields are added, never renamed.
+// What a run tells its caller, in the words of metrics.jsonl. The schema is stable: fields are added, never renamed
+// (docs/cli.md, "Events").
+
+import type { Findings } from "./guards/findings.ts";
 
 /** Loss and number of targets of one task; loss in nats per target, unweighted. */
 export interface TaskLoss {
@@ -6,8 +9,14 @@ export interface TaskLoss {
   readonly targets: number;
 }
 
+/** Scores of one task: what {@link EvalResult} says of all rows. */
+export interface TaskScore extends TaskLoss {
+  readonly perplexity: number;
+  readonly token_accuracy: number;
+}
+
 /** One finished optimizer step. */
-export interface StepEvent {
+export interface StepEvent extends Findings {
   readonly type: "step";
   /** finished updates, from 1 */
   readonly step: number;
@@ -42,14 +51,38 @@ export interface EvalResult {
   /** share of targets that are the most likely token */
   readonly token_accuracy: number;
   readonly targets: number;
-  readonly tasks: Readonly<Record<string, TaskLoss>>;
+  readonly tasks: Readonly<Record<string, TaskScore>>;
 }
 
 /** An evaluation after `step` updates; step 0 is the untouched start. */
-export interface EvalEvent {
+export interface EvalEvent extends Findings {
   readonly type: "eval";
   readonly step: number;
   readonly result: EvalResult;
+}
+
+/** Counterfactual pairs of one set: g = log p(a) − log p(b), nats, summed over the targets of each side. */
+export interface PairScore {
+  /** mean g */
+  readonly gap: number;
+  /** mean |g| */
+  readonly abs_gap: number;
+  /** share of pairs with g > 0 */
+  readonly prefers_a: number;
+  readonly pairs: number;
+}
+
+/** Scores of what must not be forgotten, by name of the set. */
+export interface ProbeResult {
+  readonly sets: Readonly<Record<string, TaskScore>>;
+  readonly pairs: Readonly<Record<string, PairScore>>;
+}
+
+/** The probe after `step` updates; step 0 is the untouched start. */
+export interface ProbeEvent extends Findings {
+  readonly type: "probe";
+  readonly step: number;
+  readonly result: ProbeResult;
 }
 
 /** All numbers up to `step` were reported, and the store holds exactly what that step left: the place to save. */
@@ -58,4 +91,4 @@ export interface BoundaryEvent {
   readonly step: number;
 }
 
-export type TrainEvent = StepEvent | EvalEvent | BoundaryEvent;
+export type TrainEvent = StepEvent | EvalEvent | ProbeEvent | BoundaryEvent;

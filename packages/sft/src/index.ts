@@ -26,7 +26,21 @@ export type { SftErrorCode } from "./errors.ts";
 export { evaluate } from "./evaluate.ts";
 export { ScorePrograms } from "./score.ts";
 export type { Scores } from "./score.ts";
-export type { BoundaryEvent, EvalEvent, EvalResult, StepEvent, TaskLoss, TrainEvent } from "./events.ts";
+export type {
+  BoundaryEvent,
+  EvalEvent,
+  EvalResult,
+  PairScore,
+  ProbeEvent,
+  ProbeResult,
+  StepEvent,
+  TaskLoss,
+  TaskScore,
+  TrainEvent,
+} from "./events.ts";
+export type { Findings, Suitability, Warning, WarningCode } from "./guards/findings.ts";
+export { probeDelta, type ProbeLimits } from "./guards/forgetting.ts";
+export { guard, type GuardOptions } from "./guards/guard.ts";
 export { loadAdapter } from "./load-adapter.ts";
 export { modelFlops } from "./model-flops.ts";
 export { chooseMemory } from "./choose-memory.ts";
@@ -34,6 +48,7 @@ export type { MemoryChoice, MemoryRequest } from "./choose-memory.ts";
 export { measureStep } from "./measure-step.ts";
 export type { StepTimes } from "./measure-step.ts";
 export { planRun } from "./plan-run.ts";
+export { type CounterfactualPair, type Probe, probeParts, scoreProbe } from "./probe.ts";
 export { runShape } from "./run-shape.ts";
 export type { RunShape, RunShapeOptions } from "./run-shape.ts";
 export type { StepMemory } from "./step-memory.ts";

@@ -9,6 +9,7 @@ import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
 import { modelFlops } from "./model-flops.ts";
+import { type Probe, probeParts, scoreProbe } from "./probe.ts";
 import { RunPrograms } from "./programs.ts";
 import { runShape } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
@@ -27,6 +28,8 @@ export interface TrainOptions {
   readonly learningRate: (step: number) => number;
   /** rows scored at step 0, every `every` updates and at the end */
   readonly evaluation?: { readonly examples: readonly Example[]; readonly every: number; readonly batchSize: number };
+  /** what must not be forgotten: scored at step 0, every `every` updates and at the end */
+  readonly probe?: Probe & { readonly every: number; readonly batchSize: number };
   /** what trades time for memory */
   readonly memory?: StepMemory;
   /** FLOPs per second this device can reach: `timing` then says what share of them the model used */
@@ -35,7 +38,7 @@ export interface TrainOptions {
   readonly now: () => number;
   /** goes on after this many updates, whose results the store holds; default 0 */
   readonly startStep?: number;
-  /** the evaluation that is due there was made before the stop */
+  /** what is scored there was scored before the stop */
   readonly startEvaluated?: boolean;
   /** a `boundary` event after every so many updates; default: none */
   readonly boundaryEvery?: number;
@@ -55,17 +58,18 @@ interface Flight {
 }
 
 /**
- * Trains, yielding an event per finished step and evaluation. A step's numbers are read while the next one runs, so
+ * Trains, yielding an event per finished step, evaluation and probe. A step's numbers are read while the next one runs, so
  * nothing waits for the GPU in between.
  *
  * @throws SftError `NON_FINITE` when the gradient norm is NaN or Inf: that step and all after it left the weights alone
  */
 export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenerator<TrainEvent, void, undefined> {
-  const { examples, schedule, objective, evaluation, signal } = options;
+  const { examples, schedule, objective, evaluation, probe, signal } = options;
   const tasks = options.tasks.map((task) => task.name);
   const lossWeights = options.tasks.map((task) => task.lossWeight);
   const microBatchSize = options.memory?.microBatchSize;
-  const shape = runShape({ ...options, microBatchSize, scored: evaluation ? [evaluation] : [] });
+  const scored = [...(evaluation ? [evaluation] : []), ...(probe ? probeParts(probe) : [])];
+  const shape = runShape({ ...options, microBatchSize, scored });
   const record = (): RunPrograms => new RunPrograms(tuning, { ...options, shape });
   let programs = record();
   if ((await autotune(tuning.model.device, options)).length > 0) {
@@ -74,6 +78,15 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   }
   programs.reserve();
   const clock = { last: options.now() };
+  const scoresAt = async function* (
+    step: number,
+    due: { evaluates: boolean; probes: boolean },
+  ): AsyncGenerator<TrainEvent, void, undefined> {
+    // the probe first: a state that it ends the run for is never evaluated, and so never the best
+    if (probe && due.probes) yield { type: "probe", step, result: await scoreProbe(tuning, probe, programs.scores) };
+    if (evaluation && due.evaluates)
+      yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
+  };
   let flight: Flight | undefined;
   let lastStep: number | undefined;
   try {
@@ -81,12 +94,14 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     for (let step = startStep; step < schedule.totalSteps; step++) {
       if (signal?.aborted) break;
       const starts = step === startStep;
-      const evaluates = evaluation && step % evaluation.every === 0 && !(starts && startEvaluated);
+      const isDue = (part: { readonly every: number } | undefined): boolean =>
+        part !== undefined && step % part.every === 0 && !(starts && startEvaluated);
+      const due = { evaluates: isDue(evaluation), probes: isDue(probe) };
       const pauses = boundaryEvery !== undefined && !starts && step % boundaryEvery === 0;
-      if (evaluates || pauses) {
+      if (due.evaluates || due.probes || pauses) {
         if (flight) yield await landed(flight, tuning, options, clock);
         flight = undefined;
-        if (evaluates) yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
+        yield* scoresAt(step, due);
         if (pauses) yield { type: "boundary", step };
         clock.last = options.now();
       }
@@ -117,8 +132,8 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       yield await landed(last, tuning, options, clock);
     }
     const ended = lastStep ?? startStep;
-    if (evaluation && !signal?.aborted && !(lastStep === undefined && startEvaluated))
-      yield { type: "eval", step: ended, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
+    if (!signal?.aborted && !(lastStep === undefined && startEvaluated))
+      yield* scoresAt(ended, { evaluates: true, probes: true });
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen
     if (flight) await Promise.allSettled([...flight.losses, flight.gradNorm]);

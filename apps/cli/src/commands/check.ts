@@ -133,8 +133,8 @@ async function checkDataset({ files, path }: Place): Promise<string> {
 
 async function checkConfigFile({ files, path }: Place): Promise<string> {
   const { config, source } = await loadConfig(path, { cwd: "/" });
-  const { data } = config;
-  for (const entry of [data.train, data.eval ?? [], data.test ?? []].flat()) {
+  const { data, probe } = config;
+  for (const entry of [data.train, data.eval ?? [], data.test ?? [], probe?.sets ?? [], probe?.pairs ?? []].flat()) {
     for (const file of await expandPaths(files, entry.path))
       if (!(await files.exists(file))) throw missing("data", file, source.path);
   }

@@ -88,9 +88,12 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
   const { epochs, max_steps, warmup_ratio, warmup_steps, learning_rate, ...train } = config.train;
   const absolute = (path: string): string => resolve(folder, path);
   const template = (spec: string): string => templateSpec(spec, folder);
-  const entry = <E extends Config["data"]["train"][number]>(e: E): E => ({
+  const withPath = <E extends { path: string | string[] }>(e: E): E => ({
     ...e,
     path: typeof e.path === "string" ? absolute(e.path) : e.path.map(absolute),
+  });
+  const entry = <E extends Config["data"]["train"][number]>(e: E): E => ({
+    ...withPath(e),
     ...(e.chat_template === undefined ? {} : { chat_template: template(e.chat_template) }),
   });
   return {
@@ -105,6 +108,15 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
       ...(config.data.eval ? { eval: config.data.eval.map(entry) } : {}),
       ...(config.data.test ? { test: config.data.test.map(entry) } : {}),
     },
+    ...(config.probe
+      ? {
+          probe: {
+            ...config.probe,
+            ...(config.probe.sets ? { sets: config.probe.sets.map(entry) } : {}),
+            ...(config.probe.pairs ? { pairs: config.probe.pairs.map(withPath) } : {}),
+          },
+        }
+      : {}),
     tune: { ...config.tune, init_from: config.tune.init_from === null ? null : absolute(config.tune.init_from) },
     train: {
       ...(max_steps === undefined ? { epochs: epochs ?? DEFAULT_EPOCHS } : { max_steps }),

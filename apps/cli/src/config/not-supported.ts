@@ -15,7 +15,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
 /** Keys that are reserved: in the contract by name, not in the schema yet. */
 export const RESERVED_KEYS: readonly string[] = [
   "stages",
-  "probe",
   "regularize",
   "label_smoothing",
   "z_loss",

@@ -40,6 +40,7 @@ export function contradictions(checked: Checked): Problem[] {
     ...bothWritten(checked),
     ...presetRules(checked),
     ...evalRules(checked),
+    ...probeRules(checked),
     ...mixtureRules(checked),
     ...withoutEffect(checked),
   ];
@@ -98,6 +99,15 @@ function* evalRules({ config }: Checked): Generator<Problem> {
       "needs eval rows to watch, and the config names none",
       "add data.eval or data.eval_split, or remove eval.patience",
     );
+}
+
+function* probeRules({ config: { probe } }: Checked): Generator<Problem> {
+  if (probe && probe.sets === undefined && probe.pairs === undefined)
+    yield conflict(["probe"], "names nothing to score", "add probe.sets or probe.pairs, or remove probe");
+  for (const entry of ["sampling_weight", "loss_weight"] as const)
+    for (const [i, set] of (probe?.sets ?? []).entries())
+      if (set[entry] !== undefined)
+        yield conflict(["probe", "sets", i, entry], "has no effect on rows that never train", "remove it");
 }
 
 function* mixtureRules({ config }: Checked): Generator<Problem> {

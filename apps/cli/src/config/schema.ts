@@ -226,6 +226,26 @@ const trainSchema = z.strictObject({
     .describe("positions whose logits exist together"),
 });
 
+const nats = z.number().gt(0).nullable();
+
+const probeSchema = z.strictObject({
+  sets: z.array(dataEntrySchema).min(1).optional().describe("rows that must not be forgotten: entries as in data.eval"),
+  pairs: z
+    .array(
+      z.strictObject({
+        path: dataEntrySchema.shape.path,
+        name: z.string().min(1).optional().describe("name of the set; default: the file's stem"),
+      }),
+    )
+    .min(1)
+    .optional()
+    .describe("files of counterfactual pairs {prompt?, a, b, task?}"),
+  warn: nats.default(0.1).describe("rise of a set's loss that is warned of; null: none"),
+  stop: nats.default(null).describe("rise of a set's loss that ends the run"),
+  gap_warn: nats.default(0.5).describe("rise of |gap| of a set of pairs that is warned of"),
+  gap_stop: nats.default(null).describe("rise of |gap| of a set of pairs that ends the run"),
+});
+
 /** The whole config file. Unknown keys are errors. */
 export const configSchema = z.strictObject({
   format_version: z.literal(1).optional().describe("of this file; written into config.resolved.yaml"),
@@ -237,6 +257,9 @@ export const configSchema = z.strictObject({
   tune: tuneSchema.prefault({}),
   train: trainSchema.prefault({}),
   eval: z.strictObject({ every: positiveInt.default(50), patience: positiveInt.nullable().default(null) }).prefault({}),
+  probe: probeSchema
+    .optional()
+    .describe("what must not be lost: scored at step 0, every eval.every updates, at the end"),
   checkpoint: z
     .strictObject({
       every: positiveInt.default(100).describe("updates from one to the next"),
