@@ -6,7 +6,7 @@ import { loraShapes } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { adamw } from "@tunesmith/optim";
 import { train, tuneLora } from "@tunesmith/sft";
-import type { StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
+import type { LossTerms, StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, Tensor } from "@tunesmith/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "./support/device.ts";
@@ -112,6 +112,26 @@ describe("a step is one objective, however it is cut", () => {
       expectSame(await run([8], { objective, tasks, packing: false }), whole, 1e-5);
     },
   );
+
+  test.each<[string, LossTerms]>([
+    ["label smoothing", { labelSmoothing: 0.2 }],
+    ["z-loss", { zLoss: 0.01 }],
+  ])("with %s a step does not depend on its cut; loss has it, the tasks' and evaluation have not", async (_, terms) => {
+    const still = { learningRate: () => 0, evaluation: { examples: examples.slice(0, 5), every: 1, batchSize: 2 } };
+    const whole = await run([8], { terms });
+    expectSame(await run([5, 3], { terms, objective: "token_mean" }), whole, 1e-5);
+    expectSame(await run([2, 2, 2, 2], { terms }), whole, 1e-5);
+    expectSame(await run([8], { terms, packing: false, memory: { recompute: "layer", chunkRows: 64 } }), whole, 1e-5);
+    const [plain, termed] = [await run([8], still), await run([8], { ...still, terms })];
+    for (const [i, event] of termed.events.entries()) {
+      const other = plain.events[i]!;
+      if (event.type === "eval") expect(event).toEqual(other);
+      if (event.type !== "step" || other.type !== "step") continue;
+      expect(event.tasks).toEqual(other.tasks);
+      expect(Math.abs(event.loss - other.loss)).toBeGreaterThan(0.01);
+    }
+    expect(whole.values).not.toEqual((await run([8])).values);
+  });
 
   test("the two objectives differ, and λ counts in task_mean only", async () => {
     const loss = async (objective: "token_mean" | "task_mean", lambda: number): Promise<number> => {

@@ -11,6 +11,27 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "label smoothing leaves the target its whole share",
+    file: "packages/tensor/src/kernels/cross-entropy.ts",
+    find: "select(0.0, 1.0 - p.smoothing, i32(i) == target_id)",
+    replace: "select(0.0, 1.0, i32(i) == target_id)",
+    tests: ["packages/autograd/src/ops/cross-entropy-terms.test.ts"],
+  },
+  {
+    name: "z-loss takes the logarithm of the shifted sum",
+    file: "packages/tensor/src/kernels/cross-entropy.ts",
+    find: "let log_partition = top + log_sum;",
+    replace: "let log_partition = log_sum;",
+    tests: ["packages/autograd/src/ops/cross-entropy-terms.test.ts"],
+  },
+  {
+    name: "a step's loss leaves out its loss terms",
+    file: "packages/sft/src/train.ts",
+    find: "(plain[row]! + (added?.[row] ?? 0))",
+    replace: "plain[row]!",
+    tests: ["tests/train.test.ts"],
+  },
+  {
     name: "eight-bit v is decoded by the map of m",
     file: "packages/tensor/src/kernels/adamw-8bit.ts",
     find: "decoded(v[at], 512u, old.y)",
@@ -948,8 +969,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the logged loss ignores the weights of targets",
     file: "packages/sft/src/train.ts",
-    find: "loss += scales[i]![row]! * losses[i]![row]!;",
-    replace: "loss += losses[i]![row]!;",
+    find: "loss += scales[i]![row]! * (plain[row]! + (added?.[row] ?? 0));",
+    replace: "loss += plain[row]! + (added?.[row] ?? 0);",
     tests: ["tests/goldens/lora.test.ts"],
   },
   {

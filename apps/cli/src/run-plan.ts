@@ -15,6 +15,7 @@ import {
 import { autotune, type Device, virtualTwin } from "@tunesmith/tensor";
 import { bytesText, parseBytes } from "./bytes.ts";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
+import { lossTermsOf } from "./loss-terms.ts";
 import { optimizerOf } from "./optimizer.ts";
 import { putAdapter } from "./put-adapter.ts";
 import type { RunData } from "./run-data.ts";
@@ -93,6 +94,7 @@ export async function planTheRun(
   const request: MemoryRequest = {
     tuning,
     optimizer: optimizerOf(config),
+    terms: lossTermsOf(config),
     shape,
     batchSize: train.batch_size,
     fixed: {

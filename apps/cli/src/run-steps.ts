@@ -15,6 +15,7 @@ import {
 import type { Checkpoints } from "./checkpoints.ts";
 import type { ResolvedConfig } from "./config/load.ts";
 import type { Context } from "./context.ts";
+import { lossTermsOf } from "./loss-terms.ts";
 import { metricsLog, readEvents } from "./metrics-log.ts";
 import { optimizerOf } from "./optimizer.ts";
 import { trainProgress } from "./progress.ts";
@@ -124,6 +125,7 @@ function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, sig
     packing: config.data.packing !== false, // a schedule of bins has packed already
     objective,
     optimizer: optimizerOf(config),
+    terms: lossTermsOf(config),
     memory: choice,
     learningRate: (step) => learningRate(rate, step),
     ...(evaluation

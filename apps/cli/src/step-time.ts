@@ -5,6 +5,7 @@ import type { Example } from "@tunesmith/data";
 import { type ModelConfig, planModel, readModelFormats, tokenBucket } from "@tunesmith/models";
 import { measureStep, type StepTimes } from "@tunesmith/sft";
 import type { LoadedConfig } from "./config/load.ts";
+import { lossTermsOf } from "./loss-terms.ts";
 import { optimizerOf } from "./optimizer.ts";
 import { putAdapter } from "./put-adapter.ts";
 import type { RunData } from "./run-data.ts";
@@ -42,8 +43,8 @@ export async function measureRun(
     const model = await planModel(device, cut(config, layers), weights);
     const tuning = await putAdapter(loaded, model, files);
     const optimizer = optimizerOf(loaded.config);
-    const memory = { recompute, chunkRows };
-    times.push(await measureStep(tuning, { examples, optimizer, memory, now: () => performance.now() }));
+    const [memory, terms] = [{ recompute, chunkRows }, lossTermsOf(loaded.config)];
+    times.push(await measureStep(tuning, { examples, optimizer, memory, terms, now: () => performance.now() }));
     tuning.store.dispose();
     model.dispose();
   }

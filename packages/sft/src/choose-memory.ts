@@ -7,6 +7,7 @@ import type { Recompute } from "@tunesmith/models";
 import type { Optimizer } from "@tunesmith/optim";
 import type { MemoryPlan } from "@tunesmith/tensor";
 import { SftError } from "./errors.ts";
+import type { LossTerms } from "./loss-terms.ts";
 import { planRun } from "./plan-run.ts";
 import type { RunShape } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
@@ -16,6 +17,7 @@ export interface MemoryRequest {
   /** on a device made by `virtualDevice` */
   readonly tuning: Tuning;
   readonly optimizer: Optimizer;
+  readonly terms?: LossTerms;
   /** what the run asks for with micro-batches of so many examples */
   readonly shape: (microBatchSize: number) => RunShape;
   /** examples per micro-batch if memory were no question */
@@ -44,7 +46,7 @@ const CHUNK_COST = 1.02;
  * @throws SftError `MEMORY_BUDGET` if nothing fits, with the smallest plan
  */
 export function chooseMemory(request: MemoryRequest): MemoryChoice {
-  const { tuning, optimizer, shape, budget } = request;
+  const { tuning, shape, budget } = request;
   const shapes = new Map<number, RunShape>();
   const shapeOf = (size: number): RunShape => {
     let found = shapes.get(size);
@@ -56,7 +58,7 @@ export function chooseMemory(request: MemoryRequest): MemoryChoice {
   for (const candidate of candidates(request, shapeOf)) {
     let plan: MemoryPlan;
     try {
-      plan = planRun(tuning, { optimizer, shape: shapeOf(candidate.microBatchSize), memory: candidate });
+      plan = planRun(tuning, { ...request, shape: shapeOf(candidate.microBatchSize), memory: candidate });
     } catch (error) {
       if (!isTunesmithError(error) || error.code !== "OUT_OF_MEMORY") throw error;
       first ??= { candidate, failure: error.message };

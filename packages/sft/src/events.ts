@@ -3,7 +3,7 @@
 
 import type { Findings } from "./guards/findings.ts";
 
-/** Loss and number of targets of one task; loss in nats per target, unweighted. */
+/** Loss and number of targets of one task; plain cross-entropy in nats per target, unweighted. */
 export interface TaskLoss {
   readonly loss: number;
   readonly targets: number;
@@ -21,7 +21,7 @@ export interface StepEvent extends Findings {
   /** finished updates, from 1 */
   readonly step: number;
   readonly total_steps: number;
-  /** the objective of the step */
+  /** the objective of the step, with label smoothing and z-loss */
   readonly loss: number;
   /** before clipping */
   readonly grad_norm: number;

@@ -42,6 +42,7 @@ export type { Findings, Suitability, Warning, WarningCode } from "./guards/findi
 export { probeDelta, type ProbeLimits } from "./guards/forgetting.ts";
 export { guard, type GuardOptions } from "./guards/guard.ts";
 export { loadAdapter } from "./load-adapter.ts";
+export type { LossTerms } from "./loss-terms.ts";
 export { modelFlops } from "./model-flops.ts";
 export { chooseMemory } from "./choose-memory.ts";
 export type { MemoryChoice, MemoryRequest } from "./choose-memory.ts";

@@ -2,6 +2,7 @@ import { makeBatch, targetScale } from "@tunesmith/data";
 import type { Example } from "@tunesmith/data";
 import { tokenBucket } from "@tunesmith/models";
 import type { Optimizer } from "@tunesmith/optim";
+import type { LossTerms } from "./loss-terms.ts";
 import { RunPrograms } from "./programs.ts";
 import type { StepMemory } from "./step-memory.ts";
 import type { Tuning } from "./tuning.ts";
@@ -25,7 +26,13 @@ const REPEATS = 2;
  */
 export async function measureStep(
   tuning: Tuning,
-  options: { examples: readonly Example[]; optimizer: Optimizer; memory?: StepMemory; now: () => number },
+  options: {
+    examples: readonly Example[];
+    optimizer: Optimizer;
+    memory?: StepMemory;
+    terms?: LossTerms;
+    now: () => number;
+  },
 ): Promise<StepTimes> {
   const { examples, now } = options;
   const tasks = [...new Set(examples.map((example) => example.task))];

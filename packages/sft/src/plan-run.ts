@@ -2,6 +2,7 @@ import type { Optimizer } from "@tunesmith/optim";
 import { planMemory } from "@tunesmith/tensor";
 import type { MemoryPlan, Tensor } from "@tunesmith/tensor";
 import { RunPrograms } from "./programs.ts";
+import type { LossTerms } from "./loss-terms.ts";
 import type { RunShape } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
 import type { Tuning } from "./tuning.ts";
@@ -14,7 +15,7 @@ import type { Tuning } from "./tuning.ts";
  */
 export function planRun(
   tuning: Tuning,
-  options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory },
+  options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory; terms?: LossTerms },
 ): MemoryPlan {
   const programs = new RunPrograms(tuning, options);
   return planMemory(tuning.store.device, programs.all, { copyBytes: largestCopy(tuning) });

@@ -10,6 +10,7 @@ import { scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
 import type { Pending, Program } from "@tunesmith/tensor";
+import type { LossTerms, TokenLosses } from "./loss-terms.ts";
 import type { RunShape } from "./run-shape.ts";
 import { ScorePrograms } from "./score.ts";
 import { rowsFor } from "./step-memory.ts";
@@ -26,17 +27,23 @@ export class RunPrograms {
   readonly #update: Program;
 
   /** Records everything; touches no memory of the device. */
-  constructor(tuning: Tuning, options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory }) {
-    const { optimizer, shape, memory = {} } = options;
+  constructor(
+    tuning: Tuning,
+    options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory; terms?: LossTerms },
+  ) {
+    const { optimizer, shape } = options;
     this.#tuning = tuning;
     this.#optimizer = optimizer;
     this.#microBatches = new Map(
-      [...shape.microBatches].map(([tokens, inFlight]) => [tokens, recordMicroBatch(tuning, tokens, inFlight, memory)]),
+      [...shape.microBatches].map(([tokens, inFlight]) => [
+        tokens,
+        recordMicroBatch(tuning, tokens, inFlight, options),
+      ]),
     );
     this.#update = record(tuning.store.device, "update", (inputs) =>
       optimizer.update(tuning.store, inputs.input("scalars", [scalarCount(tuning.store.layout)], "f32")),
     );
-    this.scores = new ScorePrograms(tuning, memory);
+    this.scores = new ScorePrograms(tuning, options.memory);
     for (const tokens of shape.scored) this.scores.program(tokens);
   }
 
@@ -50,17 +57,17 @@ export class RunPrograms {
   }
 
   /**
-   * Adds the gradients of Σ_t weights_t · CE_t to the store.
+   * Adds the gradients of Σ_t weights_t · (CE_t and its loss terms) to the store.
    * @param weights - `[T]` share of each target in the step's objective
    * @param at.step - of the update, from 0
    * @param at.firstSegment - segments in earlier micro-batches of the step: dropout counts examples over the whole step
-   * @returns cross-entropy per position, `[bucket]`, 0 where there is no target
+   * @returns `[bucket]` numbers each
    */
   microBatch(
     batch: Batch,
     weights: Float32Array,
     at: { readonly step: number; readonly firstSegment: number },
-  ): Promise<Float32Array> {
+  ): Promise<TokenLosses> {
     const { model, dropout } = this.#tuning;
     const tokens = tokenBucket(batch.inputIds.length);
     const program = this.#microBatches.get(tokens)!;
@@ -70,7 +77,7 @@ export class RunPrograms {
       ...targetValues(batch, weights, tokens),
       ...(dropout ? dropoutValues(batch, tokens, { ...at, seed: dropout.seed }) : {}),
     });
-    return output(pending, (values) => values["losses"] as Float32Array);
+    return output(pending, (values) => values as unknown as TokenLosses);
   }
 
   /**
@@ -88,7 +95,12 @@ export class RunPrograms {
   }
 }
 
-function recordMicroBatch(tuning: Tuning, tokens: number, inFlight: number, memory: StepMemory): Program {
+function recordMicroBatch(
+  tuning: Tuning,
+  tokens: number,
+  inFlight: number,
+  { memory = {}, terms = {} }: { memory?: StepMemory; terms?: LossTerms },
+): Program {
   const { model, adapter, dropout } = tuning;
   const { recompute, chunkRows } = memory;
   return record(
@@ -101,13 +113,15 @@ function recordMicroBatch(tuning: Tuning, tokens: number, inFlight: number, memo
           ? withDropout(adapter, dropout.p, declareDropout(inputs, tokens, sequence.positions))
           : adapter;
       const hidden = forward(model, sequence, { adapter: training, recompute });
-      const { loss, losses } = linearCrossEntropy(hidden, outputHead(model, adapter), {
+      const { loss, ...perToken } = linearCrossEntropy(hidden, outputHead(model, adapter), {
         ...declareTargets(inputs, tokens),
         softCap: model.config.logitSoftCap,
         chunkRows: rowsFor(tokens, chunkRows),
+        labelSmoothing: terms.labelSmoothing,
+        zLoss: terms.zLoss,
       });
       backward(loss);
-      return { losses };
+      return perToken;
     },
     { inFlight },
   );

@@ -8,6 +8,7 @@ import { segmentCount } from "./dropout.ts";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
+import type { LossTerms, TokenLosses } from "./loss-terms.ts";
 import { modelFlops } from "./model-flops.ts";
 import { type Probe, probeParts, scoreProbe } from "./probe.ts";
 import { RunPrograms } from "./programs.ts";
@@ -32,6 +33,8 @@ export interface TrainOptions {
   readonly probe?: Probe & { readonly every: number; readonly batchSize: number };
   /** what trades time for memory */
   readonly memory?: StepMemory;
+  /** what training adds to plain cross-entropy; default: nothing */
+  readonly terms?: LossTerms;
   /** FLOPs per second this device can reach: `timing` then says what share of them the model used */
   readonly peakFlops?: number;
   /** milliseconds from any origin; the only clock */
@@ -52,8 +55,8 @@ interface Flight {
   readonly lr: number;
   readonly window: readonly Batch[];
   readonly scales: readonly Float32Array[];
-  /** per micro-batch, cross-entropy per position */
-  readonly losses: readonly Promise<Float32Array>[];
+  /** per micro-batch */
+  readonly losses: readonly Promise<TokenLosses>[];
   readonly gradNorm: Promise<number>;
 }
 
@@ -113,7 +116,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
         ),
       );
       const scales = targetScale(window, objective, lossWeights); // w_t·λ_k/N_k: the only normalisation there is
-      const losses: Promise<Float32Array>[] = [];
+      const losses: Promise<TokenLosses>[] = [];
       let firstSegment = 0;
       for (const [i, batch] of window.entries()) {
         losses.push(programs.microBatch(batch, scales[i]!, { step, firstSegment }));
@@ -167,11 +170,13 @@ async function landed(
   }
   let loss = 0;
   const sums = new Float64Array(options.tasks.length);
-  for (const [i, batch] of window.entries())
+  for (const [i, batch] of window.entries()) {
+    const { losses: plain, added } = losses[i]!;
     for (const row of batch.targetRows) {
-      loss += scales[i]![row]! * losses[i]![row]!;
-      sums[batch.taskIds[row]!]! += losses[i]![row]!;
+      loss += scales[i]![row]! * (plain[row]! + (added?.[row] ?? 0));
+      sums[batch.taskIds[row]!]! += plain[row]!;
     }
+  }
   const { targets } = taskCounts(window);
   const tasks: Record<string, TaskLoss> = {};
   for (const [k, { name }] of options.tasks.entries())

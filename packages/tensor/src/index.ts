@@ -64,7 +64,13 @@ export { accumulate, addScaled, fill, multiply, scaleBy, scaleByScalar } from ".
 export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
 export { adamw8bitUpdate } from "./kernels/adamw-8bit.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
-export { chunkGroups, crossEntropyRows, softCapForward, tokenScores } from "./kernels/cross-entropy.ts";
+export {
+  chunkGroups,
+  crossEntropyRows,
+  crossEntropyTermRows,
+  softCapForward,
+  tokenScores,
+} from "./kernels/cross-entropy.ts";
 export { dotPartials, partialCount, sumPartials } from "./kernels/sums.ts";
 export { MOST_BLOCKS, placeBlocks, takeBlocks } from "./kernels/blocks.ts";
 export { addDropoutMask, dropoutMask } from "./kernels/dropout.ts";

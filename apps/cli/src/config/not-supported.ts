@@ -16,8 +16,6 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
 export const RESERVED_KEYS: readonly string[] = [
   "stages",
   "regularize",
-  "label_smoothing",
-  "z_loss",
   "neftune",
   "compute",
   "logging",

@@ -209,6 +209,13 @@ const trainSchema = z.strictObject({
   nesterov: z.boolean().default(false).describe("sgd only"),
   weight_decay: z.number().min(0).default(0),
   max_grad_norm: share.nullable().default(1).describe("null: no clipping"),
+  label_smoothing: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("ε: targets are (1 - ε) · onehot + ε / vocabulary, in training only"),
+  z_loss: z.number().min(0).default(0).describe("adds z · logsumexp² to each target's loss, in training only"),
   recompute: z.enum(["auto", "none", "layer"]).default("auto").describe("activation checkpointing"),
   memory_budget: z
     .union([z.literal("auto"), z.string().regex(BYTES_PATTERN), positiveInt])

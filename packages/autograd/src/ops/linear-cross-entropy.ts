@@ -2,6 +2,7 @@ import {
   asWeight,
   chunkGroups,
   crossEntropyRows,
+  crossEntropyTermRows,
   dotPartials,
   empty,
   gatherRows,
@@ -31,6 +32,10 @@ export interface CrossEntropyTargets {
   readonly chunkRows?: number | undefined;
   /** logits become cap · tanh(logit / cap); > 0 */
   readonly softCap?: number | undefined;
+  /** label smoothing ε in [0, 1): targets become (1 − ε) · onehot + ε / vocab, as in torch and transformers; default 0 */
+  readonly labelSmoothing?: number | undefined;
+  /** z-loss ≥ 0: adds z · logsumexp(logits)² to each target's loss (PaLM: 1e-4); default 0 */
+  readonly zLoss?: number | undefined;
 }
 
 /**
@@ -45,16 +50,20 @@ export interface CrossEntropyTargets {
  * @param hidden - f32 `[tokens, dim]`, after the final norm
  * @param head - `[vocab, dim]` in any format; trainable if its shards' tensors are (f32). A head tied to the embedding
  *   shares tensor and sink with it.
- * @returns `loss` f32 `[1]`, differentiable; `losses` f32 `[tokens]` without weights, 0 where there is no target. A
+ * @returns `loss` f32 `[1]`, differentiable; `losses` f32 `[tokens]`, plain cross-entropy without weights, 0 where there is
+ *   no target; with label smoothing or z-loss also `added` `[tokens]`, what they add to it. A
  *   target outside [0, vocab) counts as none; check targets on the host.
- * @throws {@link ShapeError} if head, targets, weights or rows does not fit hidden, or chunkRows is no multiple of 64
+ * @throws {@link ShapeError} if head, targets, weights or rows does not fit hidden, or chunkRows is no multiple of 64;
+ *   RangeError for labelSmoothing and zLoss
  * @see Hsu et al. 2024, "Liger Kernel", https://arxiv.org/abs/2410.10989, section 3.2
+ * @see Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7 (label smoothing); Chowdhery et al. 2022, "PaLM",
+ *   https://arxiv.org/abs/2204.02311, section 5 (z-loss)
  */
 export function linearCrossEntropy(
   hidden: Tensor,
   head: Weight | Tensor<DenseFormat>,
   options: CrossEntropyTargets,
-): { loss: Tensor<"f32">; losses: Tensor<"f32"> } {
+): { loss: Tensor<"f32">; losses: Tensor<"f32">; added?: Tensor<"f32"> } {
   const { weights } = options;
   const weight = head instanceof Tensor ? asWeight(head) : head;
   checkShapes(hidden, weight, options);
@@ -64,11 +73,13 @@ export function linearCrossEntropy(
   const trainableHead = shards.some(isTracked);
   const early = isTracked(hidden) && !trainableHead;
 
-  const losses = filled(device, [tokens], 0);
+  const zeros = (): Tensor<"f32"> => filled(device, [tokens], 0);
+  const losses = zeros();
+  const added = hasTerms(options) ? zeros() : undefined;
   const dHidden = early ? filled(device, [tokens, dim], 0) : undefined;
   const one = filled(device, [1], 1);
-  overChunks(hidden, weight, options, { losses, dLoss: one, dHidden });
-  const loss = weightedSum(losses, weights);
+  overChunks(hidden, weight, options, { losses, added, dLoss: one, dHidden });
+  const loss = weightedSum(added ? [losses, added] : [losses], weights);
 
   differentiable({ inputs: [hidden, ...shards], outputs: [loss] }, ([dOutput], wants) => {
     const dLoss = dOutput!;
@@ -88,19 +99,26 @@ export function linearCrossEntropy(
       return want === true ? filled(device, shard.shape, 0) : want || undefined;
     });
     overChunks(hidden, weight, options, {
-      losses: filled(device, [tokens], 0), // computed again, not needed again
+      losses: zeros(), // computed again, not needed again
+      added: added && zeros(),
       dLoss,
       dHidden: fresh,
       dShards,
     });
     return [fresh, ...dShards.map((d, i) => (wantShards[i] === true ? d : undefined))];
   });
-  return { loss, losses };
+  return { loss, losses, ...(added ? { added } : {}) };
+}
+
+function hasTerms({ labelSmoothing = 0, zLoss = 0 }: CrossEntropyTargets): boolean {
+  return labelSmoothing > 0 || zLoss > 0;
 }
 
 /** What one run over the chunks computes: losses always, gradients where there is something to add them to. */
 interface Results {
   readonly losses: Tensor;
+  /** what label smoothing and z-loss add; absent without them */
+  readonly added?: Tensor | undefined;
   readonly dLoss: Tensor;
   /** zeros `[tokens, dim]`, to be filled at rows with a target */
   readonly dHidden?: Tensor | undefined;
@@ -110,8 +128,8 @@ interface Results {
 
 function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets, results: Results): void {
   const { device } = hidden;
-  const { targets, weights, rows, softCap } = options;
-  const { losses, dLoss, dHidden, dShards = [] } = results;
+  const { targets, weights, rows, softCap, labelSmoothing = 0, zLoss = 0 } = options;
+  const { losses, added, dLoss, dHidden, dShards = [] } = results;
   const [tokens, dim] = hidden.shape as [number, number];
   const vocab = weight.shape[0];
   const chunkRows = options.chunkRows ?? defaultChunkRows(tokens, vocab, device.facts);
@@ -134,13 +152,14 @@ function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets
       indirect: summed ? indirect : (perRow ?? indirect),
     });
     matmul({ layout: "nt", a: x, b: weight, out: logits, indirect, rowTiles });
-    launch(crossEntropyRows, {
+    const call = {
       spec: { gradient: dHidden !== undefined || dShards.some(Boolean), softCap: softCap !== undefined },
-      params: { count, vocab, first, tokens, cap: softCap ?? 1 },
+      params: { count, vocab, first, tokens, cap: softCap ?? 1, smoothing: labelSmoothing, z: zLoss },
       reads: { rows, targets, weights, dloss: dLoss },
-      updates: { logits, losses },
       indirect: summed ? indirect : (perRow ?? indirect),
-    });
+    };
+    if (added) launch(crossEntropyTermRows, { ...call, updates: { logits, losses, added } });
+    else launch(crossEntropyRows, { ...call, updates: { logits, losses } });
     if (dHidden) {
       const dx = empty(device, [count, dim]);
       matmul({ layout: "nn", a: logits, b: weight, out: dx, indirect, rowTiles });
@@ -193,17 +212,17 @@ function chunkGates(rows: Tensor, chunks: number, chunkRows: number): (chunk: nu
   });
 }
 
-function weightedSum(values: Tensor, weights: Tensor): Tensor<"f32"> {
-  const n = values.size;
-  const partials = empty(values.device, [partialCount(n)]);
-  const sum = empty(values.device, [1]);
-  launch(dotPartials, {
-    params: { n, first: 0 },
-    reads: { a: values, b: weights },
-    writes: { partials },
-  });
+/** Σ_t weights_t · (values_t of all) */
+function weightedSum(values: readonly Tensor[], weights: Tensor): Tensor<"f32"> {
+  const n = weights.size;
+  const each = partialCount(n);
+  const partials =
+    values.length > 1 ? filled(weights.device, [values.length * each], 0) : empty(weights.device, [each]);
+  const sum = empty(weights.device, [1]);
+  for (const [i, a] of values.entries())
+    launch(dotPartials, { params: { n, first: i * each }, reads: { a, b: weights }, writes: { partials } });
   launch(sumPartials, {
-    params: { n: partialCount(n), scale: 1 },
+    params: { n: values.length * each, scale: 1 },
     reads: { partials },
     writes: { out: sum },
   });
@@ -228,6 +247,10 @@ function checkShapes(hidden: Tensor, head: Weight, options: CrossEntropyTargets)
   };
   check("head", head.shape, [head.shape[0], dim!]);
   for (const [arg, tensor] of Object.entries({ targets, weights, rows })) check(arg, tensor.shape, [tokens!]);
+  const { labelSmoothing = 0, zLoss = 0 } = options;
+  if (!(labelSmoothing >= 0 && labelSmoothing < 1))
+    throw new RangeError(`${op}: labelSmoothing is ${labelSmoothing}, expected a number in [0, 1)`);
+  if (!(zLoss >= 0 && zLoss < Infinity)) throw new RangeError(`${op}: zLoss is ${zLoss}, expected a number ≥ 0`);
   if (!(Number.isInteger(chunkRows) && chunkRows > 0 && chunkRows % 64 === 0))
     throw new ShapeError({
       op,

@@ -57,52 +57,24 @@ function softmaxSums(facts: DeviceFacts, each: string): string {
       }`;
 }
 
+type RowParams = "count" | "vocab" | "first" | "tokens" | "cap";
+const ROW_PARAMS = { count: "u32", vocab: "u32", first: "u32", tokens: "u32", cap: "f32" } as const;
+type RowReads = "rows" | "targets" | "weights" | "dloss";
+const ROW_READS = { rows: "i32", targets: "i32", weights: "f32", dloss: "f32" } as const;
+
 /**
  * logits [count, vocab] of the tokens `rows[first …]`, targets and weights [tokens] → losses[token] = −log p(target).
  * With spec `gradient` the logits become dlogits = dloss · weight · (p − onehot(target)), times the slope of the cap where
  * spec `softCap` has p taken of capped logits. Where the list has no token,
  * or the token no target in [0, vocab), losses keeps what it has and dlogits is 0.
  */
-export const crossEntropyRows: Kernel<
-  "count" | "vocab" | "first" | "tokens" | "cap",
-  "rows" | "targets" | "weights" | "dloss",
-  never,
-  "logits" | "losses"
-> = defineKernel({
+export const crossEntropyRows: Kernel<RowParams, RowReads, never, "logits" | "losses"> = defineKernel({
   label: "cross_entropy",
-  params: { count: "u32", vocab: "u32", first: "u32", tokens: "u32", cap: "f32" },
-  reads: { rows: "i32", targets: "i32", weights: "f32", dloss: "f32" },
+  params: ROW_PARAMS,
+  reads: ROW_READS,
   updates: { logits: "f32", losses: "f32" },
   workgroups: ({ count }) => count,
-  wgsl: (spec, facts) => /* wgsl */ `
-    ${logitAt(spec)}
-    ${reduceOverLanes(facts, longRowLanes(facts))}
-    @compute @workgroup_size(${longRowLanes(facts)})
-    fn main(${MAIN_ARGS}) {
-      ${GROUP_INDEX}
-      if (group >= p.count) { return; }
-      let token = rows[p.first + group];
-      ${
-        // what stands in such a row was never computed
-        spec["gradient"] === true
-          ? `if (token < 0) {
-        for (var i = lane; i < p.vocab; i += ${longRowLanes(facts)}u) { logits[group * p.vocab + i] = 0.0; }
-        return;
-      }`
-          : ""
-      }
-      ${softmaxSums(facts, "")}
-      let log_sum = log(sum_over_lanes(lane, sum));
-
-      var target_id = -1;
-      if (token >= 0 && token < i32(p.tokens)) { target_id = targets[token]; }
-      let supervised = target_id >= 0 && target_id < i32(p.vocab);
-      // the lane that owns the target's column: it reads the logit before it overwrites it
-      if (supervised && u32(target_id) % ${longRowLanes(facts)}u == lane) {
-        losses[token] = log_sum - (logit_at(start + u32(target_id)) - top);
-      }
-      ${spec["gradient"] === true ? gradient(spec, longRowLanes(facts)) : ""}
-    }`,
+  wgsl: (spec, facts) => rowLosses(spec, facts, false),
   // a logit is compared, shifted, exponentiated and summed; its gradient takes five more
   cost: ({ count, vocab }, { gradient }) => ({
     flops: (gradient ? 9 : 4) * count * vocab,
@@ -110,15 +82,93 @@ export const crossEntropyRows: Kernel<
   }),
 });
 
-const gradient = ({ softCap }: Spec, lanes: number): string => /* wgsl */ `
+/**
+ * `crossEntropyRows` of the loss with label smoothing ε and z-loss: added[token] is what they add to −log p(target),
+ * ε · (logit(target) − mean logit) + z · logsumexp², and dlogits = dloss · weight · ((1 + 2z · logsumexp) · p − (1 − ε) ·
+ * onehot(target) − ε / vocab).
+ */
+export const crossEntropyTermRows: Kernel<
+  RowParams | "smoothing" | "z",
+  RowReads,
+  never,
+  "logits" | "losses" | "added"
+> = defineKernel({
+  label: "cross_entropy_terms",
+  params: { ...ROW_PARAMS, smoothing: "f32", z: "f32" },
+  reads: ROW_READS,
+  updates: { logits: "f32", losses: "f32", added: "f32" },
+  workgroups: ({ count }) => count,
+  wgsl: (spec, facts) => rowLosses(spec, facts, true),
+  cost: ({ count, vocab }, { gradient }) => ({
+    flops: (gradient ? 11 : 5) * count * vocab,
+    bytes: (gradient ? 8 : 4) * count * vocab,
+  }),
+});
+
+function rowLosses(spec: Spec, facts: DeviceFacts, terms: boolean): string {
+  const lanes = longRowLanes(facts);
+  const gradient = spec["gradient"] === true;
+  return /* wgsl */ `
+    ${logitAt(spec)}
+    ${reduceOverLanes(facts, lanes)}
+    @compute @workgroup_size(${lanes})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      if (group >= p.count) { return; }
+      let token = rows[p.first + group];
+      ${
+        // what stands in such a row was never computed
+        gradient
+          ? `if (token < 0) {
+        for (var i = lane; i < p.vocab; i += ${lanes}u) { logits[group * p.vocab + i] = 0.0; }
+        return;
+      }`
+          : ""
+      }
+      ${terms ? "var lane_below = 0.0;" : ""}
+      ${softmaxSums(facts, terms ? "lane_below += below;" : "")}
+      let log_sum = log(sum_over_lanes(lane, sum));
+      ${
+        terms
+          ? `let mean_below = sum_over_lanes(lane, lane_below) / f32(p.vocab);
+      let log_partition = top + log_sum;`
+          : ""
+      }
+
+      var target_id = -1;
+      if (token >= 0 && token < i32(p.tokens)) { target_id = targets[token]; }
+      let supervised = target_id >= 0 && target_id < i32(p.vocab);
+      // the lane that owns the target's column: it reads the logit before it overwrites it
+      if (supervised && u32(target_id) % ${lanes}u == lane) {
+        let below = logit_at(start + u32(target_id)) - top;
+        losses[token] = log_sum - below;
+        ${terms ? "added[token] = p.smoothing * (below - mean_below) + p.z * log_partition * log_partition;" : ""}
+      }
+      ${gradient ? rowGradient(spec, lanes, terms) : ""}
+    }`;
+}
+
+function rowGradient({ softCap }: Spec, lanes: number, terms: boolean): string {
+  return /* wgsl */ `
       var weight = 0.0;
       if (supervised) { weight = weights[token] * dloss[0]; }
+      ${
+        terms
+          ? `let of_share = 1.0 + 2.0 * p.z * log_partition;
+      let of_all = p.smoothing / f32(p.vocab);`
+          : ""
+      }
       for (var i = lane; i < p.vocab; i += ${lanes}u) {
         let logit = logit_at(start + i);
         let share = exp(logit - top - log_sum);
         let slope = ${softCap === true ? "1.0 - (logit / p.cap) * (logit / p.cap)" : "1.0"};
-        logits[start + i] = weight * slope * (share - select(0.0, 1.0, i32(i) == target_id));
+        logits[start + i] = weight * slope * (${
+          terms
+            ? "of_share * share - of_all - select(0.0, 1.0 - p.smoothing, i32(i) == target_id)"
+            : "share - select(0.0, 1.0, i32(i) == target_id)"
+        });
       }`;
+}
 
 /**
  * logits [count, vocab] of the tokens `first …`, targets [tokens] → for each of them entropy = −Σ p log p and, where the

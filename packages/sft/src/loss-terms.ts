@@ -1,0 +1,15 @@
+/** What training adds to plain cross-entropy. Evaluation scores without any of it. */
+export interface LossTerms {
+  /** ε in [0, 1): targets are (1 − ε) · onehot + ε / vocab */
+  readonly labelSmoothing?: number;
+  /** z ≥ 0: each target's loss grows by z · logsumexp(logits)² */
+  readonly zLoss?: number;
+}
+
+/** Losses of a micro-batch per position, 0 where there is no target. */
+export interface TokenLosses {
+  /** plain cross-entropy */
+  readonly losses: Float32Array;
+  /** what `LossTerms` add to each; absent without them */
+  readonly added?: Float32Array;
+}
