@@ -3,11 +3,19 @@
 import { tmpdir } from "node:os";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import { linearPaths, loadModel, planModel, readModelFormats } from "@tunesmith/models";
+import {
+  linearPaths,
+  loadModel,
+  planModel,
+  readModelConfig,
+  readModelFormats,
+  writeTrainedModel,
+} from "@tunesmith/models";
+import type { LoadOptions, Model } from "@tunesmith/models";
 import { fourBitCodec, loraShapes, writePeft } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { adamw } from "@tunesmith/optim";
-import { chooseMemory, planRun, runShape, train, tuneLora } from "@tunesmith/sft";
+import { chooseMemory, planRun, runShape, train, tuneLora, tuneWeights } from "@tunesmith/sft";
 import type { MemoryRequest, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, MemoryPlan } from "@tunesmith/tensor";
 import { virtualDevice } from "@tunesmith/tensor";
@@ -18,6 +26,7 @@ import { goldenPath, maxError } from "./support/goldens.ts";
 
 const FOLDER = goldenPath("models", "llama-untied");
 const CONFIG = { r: 4, alpha: 8, useRslora: false, targetModules: "all-linear" };
+const UNFREEZE = { full: undefined, freeze: ["model.layers.1", "lm_head"] };
 const OPTIMIZER = adamw({ betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 });
 
 /** Rows of 20 to 52 tokens, half of them targets. */
@@ -58,17 +67,23 @@ function options(memory: StepMemory): TrainOptions {
 }
 
 const plain = fourBitCodec();
+/** what trains: an adapter, or weights of the model */
+type Method = "plain" | "nf4" | "full" | "freeze";
 const nf4 = fourBitCodec({ quantize: { type: "nf4", doubleQuant: true, blockSize: 64 } });
 
-async function planned(like: Device, codec = plain): Promise<Tuning> {
+async function planned(like: Device, method: Method = "plain"): Promise<Tuning> {
   const device = virtualDevice(like.facts);
+  const codec = method === "nf4" ? nf4 : plain;
   const { config, ...formats } = await readModelFormats(nodeFiles(), FOLDER, codec);
-  return tuneLora(await planModel(device, config, { ...formats, codec, positions: 128 }), CONFIG, { seed: 0 });
+  const load = (place: Pick<LoadOptions, "place">): Promise<Model> =>
+    planModel(device, config, { ...formats, codec, positions: 128, ...place });
+  if (method === "plain" || method === "nf4") return tuneLora(await load({}), CONFIG, { seed: 0 });
+  return tuneWeights(device, config, load, { unfreeze: UNFREEZE[method] });
 }
 
-async function planFor(like: Device, memory: StepMemory, codec = plain): Promise<MemoryPlan> {
+async function planFor(like: Device, memory: StepMemory, method: Method = "plain"): Promise<MemoryPlan> {
   const shape = runShape({ ...options(memory), ...memory, scored: [evaluation] });
-  return planRun(await planned(like, codec), { optimizer: OPTIMIZER, shape, memory });
+  return planRun(await planned(like, method), { optimizer: OPTIMIZER, shape, memory });
 }
 
 interface Run {
@@ -77,9 +92,13 @@ interface Run {
   readonly values: Map<string, Float32Array>;
 }
 
-async function run(device: Device, memory: StepMemory, trained?: () => void, codec = plain): Promise<Run> {
-  const model = await loadModel(device, nodeFiles(), FOLDER, { positions: 128, codec });
-  device.trim(); // what quantizing needed
+async function loaded(device: Device, method: Method): Promise<Tuning> {
+  const codec = method === "nf4" ? nf4 : plain;
+  const load = (place: Pick<LoadOptions, "place">): Promise<Model> =>
+    loadModel(device, nodeFiles(), FOLDER, { positions: 128, codec, ...place });
+  if (method === "full" || method === "freeze")
+    return tuneWeights(device, await readModelConfig(nodeFiles(), FOLDER), load, { unfreeze: UNFREEZE[method] });
+  const model = await load({});
   const tuned = tuneLora(model, CONFIG, { seed: 3 });
   for (const [name, shape] of loraShapes(CONFIG, [...tuned.adapter.modules.keys()], linearPaths(model.config)))
     if (name.includes("lora_B"))
@@ -88,6 +107,20 @@ async function run(device: Device, memory: StepMemory, trained?: () => void, cod
         "values",
         Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => 0.1 * Math.sin(i)),
       );
+  return tuned;
+}
+
+async function save({ adapter, store }: Tuning): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "tunesmith-plan-"));
+  const names = new Set(store.names);
+  const trained = { has: (name: string) => names.has(name), read: (name: string) => store.read(name, "values") };
+  if (adapter) await writePeft(nodeFiles(), folder, adapter, FOLDER);
+  else await writeTrainedModel(nodeFiles(), FOLDER, folder, trained);
+}
+
+async function run(device: Device, memory: StepMemory, trained?: () => void, method: Method = "plain"): Promise<Run> {
+  const tuned = await loaded(device, method);
+  device.trim(); // what quantizing needed
   const steps: StepEvent[] = [];
   const evals: number[] = [];
   try {
@@ -95,28 +128,28 @@ async function run(device: Device, memory: StepMemory, trained?: () => void, cod
       if (event.type === "step") steps.push(event);
       else if (event.type === "eval") {
         evals.push(event.result.loss);
-        if (trained)
-          await writePeft(nodeFiles(), mkdtempSync(join(tmpdir(), "tunesmith-plan-")), tuned.adapter, FOLDER);
+        if (trained) await save(tuned);
       }
     trained?.(); // reading the values below is no part of a run
     return { steps, evals, values: await tuned.store.readAll("values") };
   } finally {
     tuned.store.dispose();
-    model.dispose();
+    tuned.model.dispose();
   }
 }
 
 describe("a whole run takes the bytes of its plan", () => {
-  test.each<[StepMemory, "plain" | "nf4"]>([
+  test.each<[StepMemory, Method]>([
     [{}, "plain"],
     [{ recompute: "layer", microBatchSize: 3 }, "nf4"],
-  ])("%j, %s base", async (memory, base) => {
-    const codec = base === "nf4" ? nf4 : plain;
+    [{}, "full"],
+    [{ recompute: "layer", microBatchSize: 3 }, "freeze"],
+  ])("%j, %s", async (memory, method) => {
     const device = await openDevice({ validate: true });
-    const plan = await planFor(device, memory, codec);
+    const plan = await planFor(device, memory, method);
     const count = countBytes(device);
     let peak = 0;
-    await run(device, memory, () => (peak = count.peak), codec);
+    await run(device, memory, () => (peak = count.peak), method);
     expect(peak).toBe(plan.peakBytes);
     expect(Object.values(plan.categories).reduce((a, b) => a + b, 0)).toBe(plan.peakBytes);
     // what is left is what programs share

@@ -53,7 +53,7 @@ beforeAll(async () => {
   device = await testDevice();
   const request = { folder, ids: IDS, bases: BASES, adapters: ADAPTERS, quantize: QUANTIZED };
   theirs = runPython("make.py", request, at("logits.json"));
-  const cases = [await writeAdapters(), await writeModels(), await trainAdapters()].flat();
+  const cases = [await writeAdapters(), await writeModels(), await trainAdapters(), await trainModels()].flat();
   opened = runPython("open.py", { out: at("report.json"), ids: IDS, cases }, at("report.json"));
 }, 600_000);
 
@@ -117,21 +117,62 @@ const TRAINED: Readonly<Record<string, string>> = {
   "a head and an embedding": "{r: 4, alpha: 8, target_modules: [q_proj], modules_to_save: [lm_head, embed_tokens]}",
 };
 
-async function trainAdapters(): Promise<object[]> {
-  const cases: object[] = [];
-  for (const [name, tune] of Object.entries(TRAINED)) {
-    const cwd = folderWith({
-      ...modelFolder("model", { weights: true }),
-      "rows.jsonl": Array.from({ length: 12 }, (_, i) => `{"prompt": "${i}+1=", "completion": "${i + 1}"}\n`).join(""),
-      "run.yaml": `model: model
+/** What trains weights of the model itself. */
+const TRAINED_MODELS: Readonly<Record<string, string>> = {
+  "all weights": "{method: full}",
+  "one layer and the norm": "{method: freeze, unfreeze: [model.layers.1, model.norm]}",
+};
+
+/** A finished run; the folder around it. */
+async function trainRun(tune: string): Promise<string> {
+  const cwd = folderWith({
+    ...modelFolder("model", { weights: true }),
+    "rows.jsonl": Array.from({ length: 12 }, (_, i) => `{"prompt": "${i}+1=", "completion": "${i + 1}"}\n`).join(""),
+    "run.yaml": `model: model
 output: run
 data: {train: [{path: rows.jsonl}]}
 tune: ${tune}
 train: {max_steps: 8, batch_size: 4, learning_rate: 1.0e-2, weight_decay: 0.01}
+checkpoint: {every: 4}
 `,
-    });
-    const { exitCode, stderr } = await runCli(["train", "run.yaml"], { cwd });
-    expect(exitCode, stderr).toBe(0);
+  });
+  const { exitCode, stderr } = await runCli(["train", "run.yaml"], { cwd });
+  if (exitCode !== 0) throw new Error(stderr);
+  return cwd;
+}
+
+/** The last state and that of a checkpoint. */
+async function trainModels(): Promise<object[]> {
+  const cases: object[] = [];
+  for (const [name, tune] of Object.entries(TRAINED_MODELS)) {
+    const cwd = await trainRun(tune);
+    for (const [which, folder] of [
+      [name, join(cwd, "run", "model")],
+      [`base of ${name}`, join(cwd, "model")],
+      [`checkpoint of ${name}`, join(cwd, "run", "checkpoints", "step-4", "model")],
+    ] as const) {
+      const model = await load(folder);
+      ours.set(which, await logitsOf(model, undefined, IDS));
+      model.dispose();
+      cases.push({ name: which, base: folder });
+    }
+  }
+  return cases;
+}
+
+test.each(Object.keys(TRAINED_MODELS))("`train`: %s opens in transformers, and gives the same logits", (name) => {
+  for (const which of [name, `checkpoint of ${name}`]) {
+    const { logits, ...said } = opened[which]!;
+    expect(said).toEqual(WORKS);
+    expect(maxError(ours.get(`base of ${name}`)!, logits)).toBeGreaterThan(1e-2);
+    expect(maxError(ours.get(which)!, logits)).toBeLessThan(TOLERANCE);
+  }
+});
+
+async function trainAdapters(): Promise<object[]> {
+  const cases: object[] = [];
+  for (const [name, tune] of Object.entries(TRAINED)) {
+    const cwd = await trainRun(tune);
     const model = await load(join(cwd, "model"));
     const adapter = await loadAdapter(model, files, join(cwd, "run", "adapter"));
     ours.set(name, await logitsOf(model, adapter, IDS));

@@ -20,7 +20,7 @@ export async function tuning(
   return tuneLora(model, from.config, { seed: 0, from });
 }
 
-/** Rows of a golden as examples of the trainer. */
+/** Rows of a golden as examples of the trainer, each of the task that the golden names it by, if any. */
 function examples(golden: ReadonlyMap<string, Golden>): {
   inputIds: Int32Array;
   targets: Int32Array;
@@ -37,7 +37,7 @@ function examples(golden: ReadonlyMap<string, Golden>): {
       targets,
       targetWeights: Float32Array.from(targets, (t) => (t === -100 ? 0 : 1)),
       segmentIds: segmentIds.map((s) => Math.min(s, 0)),
-      task: "golden",
+      task: String(golden.get("task_id")?.values[row] ?? "golden"),
       row,
     };
   });
@@ -53,13 +53,16 @@ export async function runSteps(
     lr: (step: number) => number;
     clip: number | undefined;
     packing: boolean;
-    afterStep?: (step: number) => Promise<void>;
+    /** of each task; then losses are means per task */
+    lambdas?: readonly number[];
   },
 ): Promise<StepEvent[]> {
   const events: StepEvent[] = [];
   const run = train(tuned, {
     examples: examples(golden),
-    tasks: [{ name: "golden", lossWeight: 1 }],
+    tasks: options.lambdas?.map((lossWeight, k) => ({ name: String(k), lossWeight })) ?? [
+      { name: "golden", lossWeight: 1 },
+    ],
     schedule: {
       totalSteps: options.totalSteps,
       stepsPerEpoch: options.totalSteps,
@@ -67,7 +70,7 @@ export async function runSteps(
       epochAt: () => 0,
     },
     packing: options.packing,
-    objective: "token_mean",
+    objective: options.lambdas ? "task_mean" : "token_mean",
     optimizer: adamw({ ...OPTIMIZER, maxGradNorm: options.clip }),
     learningRate: options.lr,
     now: () => performance.now(),

@@ -5,6 +5,7 @@ import { type FourBitCodec, fourBitCodec, type FourBitOptions, matchTargets } fr
 import { linearPaths, readModelConfig } from "@tunesmith/models";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
+import { trainsWeights } from "./tune-run.ts";
 
 /** `tune.quant` as the options of the quantizer; undefined where the base stays as it is. */
 export function fourBitOptions({ tune }: ResolvedConfig): FourBitOptions | undefined {
@@ -19,6 +20,23 @@ export function fourBitOptions({ tune }: ResolvedConfig): FourBitOptions | undef
  * @throws CliError `CONFIG_CONFLICT` where `tune.quant` is written and the checkpoint is quantized already
  */
 export async function baseCodec(files: Files, { config, source, written }: LoadedConfig): Promise<FourBitCodec> {
+  if (trainsWeights(config.tune.method))
+    return {
+      ...fourBitCodec(),
+      decoder: () => {
+        throw configError(
+          {
+            code: "CONFIG_CONFLICT",
+            key: ["tune", "method"],
+            message: `is ${config.tune.method}, and ${config.model} is quantized: its weights cannot train`,
+            received: config.tune.method,
+            expected: "lora, or a base in 16 or 32 bits",
+            fix: "use method: lora, or name the original 16-bit checkpoint",
+          },
+          source,
+        );
+      },
+    };
   const quantize = fourBitOptions(config);
   if (!quantize) return fourBitCodec();
   const { skip_modules: skipModules } = config.tune.quant;

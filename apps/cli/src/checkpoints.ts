@@ -3,8 +3,6 @@
 import { join } from "node:path";
 import { type Files, parseStrictJson } from "@tunesmith/core";
 import { type Example, hashFile, sha256 } from "@tunesmith/data";
-import { readPeft } from "@tunesmith/lora";
-import { linearPaths, replaceableWeights } from "@tunesmith/models";
 import type { NodeFiles } from "@tunesmith/node";
 import { openModel } from "@tunesmith/safetensors";
 import type { Device } from "@tunesmith/tensor";
@@ -29,6 +27,7 @@ import { withRoom } from "./room.ts";
 import type { RunData } from "./run-data.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { decided } from "./run-plan.ts";
+import { readTuned, tunedKind } from "./tuned-folder.ts";
 
 const ROOT = "checkpoints";
 const MANIFEST = "manifest.json";
@@ -80,13 +79,7 @@ export async function restore(
   identity: TrainerState["identity"],
 ): Promise<void> {
   checkIdentity(state, identity, path);
-  const { values } = await readPeft(
-    files,
-    join(path, "adapter"),
-    linearPaths(tuning.model.config),
-    replaceableWeights(tuning.model.config),
-  );
-  for (const name of tuning.store.names) tuning.store.write(name, "values", values.get(name)!);
+  await readTuned(files, join(path, tunedKind(tuning)), tuning);
   await restoreMoments(files, path, tuning.store);
 }
 
@@ -144,7 +137,7 @@ export class Checkpoints {
    */
   async saveBest(best: NonNullable<TrainerState["evaluation"]["best"]>, tuning: Tuning): Promise<void> {
     await this.#withRoom(best.step, async () => {
-      await this.#folder.saveBest(best, tuning.adapter!);
+      await this.#folder.saveBest(best, tuning);
       await this.prune({ best });
     });
   }
@@ -192,7 +185,7 @@ export class Checkpoints {
   ): Promise<void> {
     // what was logged must outlive a loss of power if the checkpoint does
     const metricsBytes = await this.#folder.syncLog();
-    await this.#folder.saveAdapter(`${name}/adapter`, tuning.adapter!);
+    await this.#folder.save(name, tuning, { exact: true });
     await writeState(this.#files, path, tuning.store, {
       step,
       identity: this.#identity,

@@ -322,6 +322,10 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
   },
   CHECKPOINT_UNSOUND: cannot("CHECKPOINT_UNSOUND", "an unsound checkpoint is skipped with a message", 2),
   CHECKPOINT_CHANGED: cannot("CHECKPOINT_CHANGED", "needs a trained run: see commands/resume.test.ts", 2),
+  UNFREEZE_UNMATCHED: {
+    argv: ["train", "run.yaml", "--set", "tune={method: freeze, unfreeze: [model.layers.9]}"],
+    files: { ...MODEL_WITH_WEIGHTS, "run.yaml": MINIMAL, "d.jsonl": '{"text":"abc"}' },
+  },
   NO_ROWS: cannot("NO_ROWS", "a file without a target is refused when it is read", 2),
   // tensor, optim
   SHAPE_MISMATCH: cannot("SHAPE_MISMATCH", OUR_CODE, 1),
@@ -364,7 +368,7 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     argv: ["train", "run.yaml", "--overwrite"],
     files: { ...MODEL, "run.yaml": MINIMAL, "run/thesis.txt": "" },
   },
-  NOT_SUPPORTED: config(`${MINIMAL}tune: {method: full}\n`),
+  NOT_SUPPORTED: config(`${MINIMAL}tune: {bias: all}\n`),
   SYSTEM_ERROR: {
     argv: ["inspect", "run.yaml", "--html", "model"],
     files: { ...MODEL, "run.yaml": MINIMAL, "d.jsonl": '{"text":"a"}' },

@@ -6,6 +6,7 @@ import type { NodeFiles } from "@tunesmith/node";
 import type { Tuning } from "@tunesmith/sft";
 import { bytesText } from "./bytes.ts";
 import { CliError } from "./errors.ts";
+import { modelFileNames, sizeOf } from "./model-files.ts";
 
 const FULL = ["ENOSPC", "EDQUOT"];
 /** What safetensors writes about a tensor, at most for names of models there are. */
@@ -66,12 +67,8 @@ export async function checkpointBytes(
   let bytes = BYTES_OF_JSON;
   for (const size of values) bytes += 4 * size + BYTES_PER_ENTRY;
   for (const { dtype, size } of store.savedStates.values()) bytes += (dtype === "F32" ? 4 : 1) * size + BYTES_PER_ENTRY;
-  for (const name of await files.list(modelFolder)) {
-    if (!/\.(?:json|jinja|txt|model)$/.test(name)) continue;
-    const file = await files.open(files.join(modelFolder, name)).catch(() => undefined); // a folder of that name
-    bytes += file?.size ?? 0;
-    await file?.close();
-  }
+  for (const name of await modelFileNames(files, modelFolder))
+    bytes += (await sizeOf(files, files.join(modelFolder, name))) ?? 0;
   return bytes;
 }
 

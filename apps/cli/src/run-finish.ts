@@ -8,12 +8,15 @@ import { saveProfile } from "./profile.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { PreparedRun } from "./run-prepare.ts";
 import type { Progress } from "./run-steps.ts";
+import { tunedKind } from "./tuned-folder.ts";
 
 /** What a run ended with; printed by `train --json`. */
 export interface TrainDocument extends Progress {
   readonly output: string;
-  /** path of the adapter folder */
-  readonly adapter: string;
+  /** path of the adapter folder; null where a model's own weights were trained */
+  readonly adapter: string | null;
+  /** path of the model folder then */
+  readonly model: string | null;
   readonly total_steps: number;
   readonly test: EvalResult | undefined;
   /** what the run has cost */
@@ -29,7 +32,8 @@ export async function finishRun(
 ): Promise<Omit<TrainDocument, "seconds">> {
   const { files, data, tuning, profiler } = run;
   const { config } = run.loaded;
-  await folder.saveAdapter("adapter", tuning.adapter);
+  const kind = tunedKind(tuning);
+  await folder.save(".", tuning, { exact: false });
   await folder.writeJson("last.json", { step: progress.steps, path: "." });
   const test = context.signal.aborted ? undefined : await scoreTest(run, folder);
   if (profiler) await saveProfile(await profiler.stop(), folder, context);
@@ -38,8 +42,8 @@ export async function finishRun(
   for (const line of probe ? probeLines(probe) : []) context.say(line);
   await folder.writeJson("sft.json", {
     base_model: config.model,
-    adapter: "adapter",
-    chat_template: data.templates === undefined ? null : "adapter/chat_template.jinja",
+    [kind]: kind,
+    chat_template: data.templates === undefined ? null : `${kind}/chat_template.jinja`,
     method: config.tune.method,
     seed: config.seed,
     steps: progress.steps,
@@ -50,7 +54,9 @@ export async function finishRun(
   if (progress.stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
   return {
     output: folder.path,
-    adapter: files.join(folder.path, "adapter"),
+    adapter: null,
+    model: null,
+    [kind]: files.join(folder.path, kind),
     total_steps: data.schedule.totalSteps,
     ...progress,
     test,

@@ -4,17 +4,15 @@
 import { join } from "node:path";
 import { type Files, isTunesmithError } from "@tunesmith/core";
 import type { ChatTemplates } from "@tunesmith/data";
-import { type LoraAdapter, writePeft } from "@tunesmith/lora";
 import type { NodeFiles } from "@tunesmith/node";
-import { SftError } from "@tunesmith/sft";
+import { SftError, type Tuning } from "@tunesmith/sft";
 import { CliError } from "./errors.ts";
 import { withRoom } from "./room.ts";
+import { tunedKind, writeTuned } from "./tuned-folder.ts";
 
 const FORMAT_VERSION = 1;
 /** What tells a run folder from a folder that must not be emptied. */
 const MARKS = ["config.resolved.yaml", "metrics.jsonl"];
-/** A tokenizer's files in a Hugging Face folder; which of them exist depends on the model. */
-const TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
 export interface RunFolder {
   readonly path: string;
@@ -24,10 +22,10 @@ export interface RunFolder {
   syncLog(): Promise<number>;
   writeText(name: string, text: string): Promise<void>;
   writeJson(name: string, value: object): Promise<void>;
-  /** Writes an adapter in the PEFT layout with the tokenizer and the template it was trained with. */
-  saveAdapter(name: string, adapter: LoraAdapter): Promise<void>;
-  /** Saves the adapter of the lowest eval loss so far, and points best.json at it. */
-  saveBest(best: { readonly step: number; readonly eval_loss: number }, adapter: LoraAdapter): Promise<void>;
+  /** Writes `adapter/` or `model/` into a folder of the run; `.` is the run itself. See `writeTuned`. */
+  save(name: string, tuning: Tuning, options: { readonly exact: boolean }): Promise<void>;
+  /** Saves the state of the lowest eval loss so far, and points best.json at it. */
+  saveBest(best: { readonly step: number; readonly eval_loss: number }, tuning: Tuning): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -76,17 +74,8 @@ export async function createRunFolder(
     files.writeAtomic(join(path, name), [new TextEncoder().encode(text)]);
   const writeJson = (name: string, value: object): Promise<void> =>
     writeText(name, `${JSON.stringify({ format_version: FORMAT_VERSION, ...value }, null, 2)}\n`);
-  const saveAdapter = async (name: string, adapter: LoraAdapter): Promise<void> => {
-    for (const file of TOKENIZER_FILES) {
-      const source = join(model, file);
-      if (await files.exists(source)) await copy(files, source, join(path, name, file));
-    }
-    // transformers, too, takes this file before the template in tokenizer_config.json
-    if (templates) await writeText(join(name, "chat_template.jinja"), templates.default.source);
-    if (templates?.toolUse)
-      await writeText(join(name, "additional_chat_templates", "tool_use.jinja"), templates.toolUse.source);
-    await writePeft(files, join(path, name), adapter, model);
-  };
+  const save: RunFolder["save"] = (name, tuning, { exact }) =>
+    writeTuned(files, join(path, name, tunedKind(tuning)), tuning, { from: { model, templates }, exact });
   return {
     path,
     log: (line) => {
@@ -99,10 +88,10 @@ export async function createRunFolder(
     syncLog: () => metrics.sync(),
     writeText,
     writeJson,
-    saveAdapter,
-    saveBest: async (best, adapter) => {
+    save,
+    saveBest: async (best, tuning) => {
       const at = `checkpoints/step-${best.step}`;
-      await saveAdapter(`${at}/adapter`, adapter);
+      await save(at, tuning, { exact: true });
       await writeJson("best.json", { ...best, path: at });
     },
     close: async () => {
@@ -132,15 +121,6 @@ async function cutLog(files: Files, path: string, bytes: number): Promise<void> 
         fix: "put metrics.jsonl back, or start anew with --overwrite",
       });
     if (source.size > bytes) await files.writeAtomic(path, [await source.read(0, bytes)]);
-  } finally {
-    await source.close();
-  }
-}
-
-async function copy(files: Files, from: string, to: string): Promise<void> {
-  const source = await files.open(from);
-  try {
-    await files.writeAtomic(to, [await source.read(0, source.size)]);
   } finally {
     await source.close();
   }

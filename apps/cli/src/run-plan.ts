@@ -17,8 +17,8 @@ import { bytesText, parseBytes } from "./bytes.ts";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { lossTermsOf } from "./loss-terms.ts";
 import { optimizerOf } from "./optimizer.ts";
-import { putAdapter } from "./put-adapter.ts";
 import type { RunData } from "./run-data.ts";
+import { tuneRun } from "./tune-run.ts";
 
 /** `plan.json`, and what `plan --json` prints with `time`. */
 export interface PlanDocument {
@@ -75,8 +75,12 @@ export async function planTheRun(
   const { train } = config;
   const twin = virtualTwin(device);
   const { config: modelConfig, ...formats } = await readModelFormats(files, config.model, codec);
-  const model = await planModel(twin, modelConfig, { ...formats, codec, positions: data.positions });
-  const tuning = await putAdapter(loaded, model, files);
+  const tuning = await tuneRun(loaded, {
+    files,
+    device: twin,
+    modelConfig,
+    load: (place) => planModel(twin, modelConfig, { ...formats, codec, positions: data.positions, ...place }),
+  });
   const shape = (microBatchSize: number): RunShape =>
     runShape({
       examples: data.train,
@@ -183,10 +187,10 @@ function budgetOf({ train }: ResolvedConfig, { facts }: Device): number {
   return facts.software ? Math.floor(process.availableMemory() * HOST_SHARE) : Infinity;
 }
 
-function countParameters({ model, store }: Tuning): PlanDocument["parameters"] {
+function countParameters({ model, store, adapter }: Tuning): PlanDocument["parameters"] {
   const size = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
   const slices = [...store.layout.slices.values()].flat();
   const trainable = slices.reduce((sum, { shape }) => sum + size(shape), 0);
   const base = [...parameterShapes(model.config).values()].reduce((sum, shape) => sum + size(shape), 0);
-  return { total: base + trainable, trainable };
+  return { total: adapter ? base + trainable : base, trainable };
 }

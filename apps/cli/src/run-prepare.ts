@@ -1,9 +1,9 @@
 // The first part of a training run: everything that can be wrong with config, data, model or device is found here, before
 // the output folder is touched.
 
-import { loadModel, type Model } from "@tunesmith/models";
+import { loadModel } from "@tunesmith/models";
 import { type NodeFiles, nodeFiles } from "@tunesmith/node";
-import type { MemoryChoice, TrainerState, tuneLora } from "@tunesmith/sft";
+import type { MemoryChoice, TrainerState, Tuning } from "@tunesmith/sft";
 import type { Device, Profiler } from "@tunesmith/tensor";
 import { baseCodec } from "./base-weights.ts";
 import { findCheckpoint, restore, runIdentity, withDecisions } from "./checkpoints.ts";
@@ -14,11 +14,11 @@ import { warnings } from "./curation.ts";
 import { openGpu } from "./device.ts";
 import { maskWarnings } from "./mask-proof.ts";
 import { startProfile } from "./profile.ts";
-import { putAdapter } from "./put-adapter.ts";
 import { loadRunData, type RunData } from "./run-data.ts";
 import { checkOutput } from "./run-folder.ts";
 import { decided, type PlanDocument, planTheRun } from "./run-plan.ts";
 import { checkpointBytes, withRoom } from "./room.ts";
+import { tuneRun } from "./tune-run.ts";
 import { requireFolder } from "./tuned-model.ts";
 
 /** How a run was asked for, beside its config. */
@@ -42,8 +42,7 @@ export interface PreparedRun {
   /** what the plan decided, and the plan as it is written */
   readonly choice: MemoryChoice;
   readonly plan: PlanDocument;
-  readonly model: Model;
-  readonly tuning: ReturnType<typeof tuneLora>;
+  readonly tuning: Tuning;
   /** what the run is made of */
   readonly identity: TrainerState["identity"];
   /** of the checkpoint that it goes on from */
@@ -73,8 +72,12 @@ export async function prepareRun(
   const codec = await baseCodec(files, loaded);
   const { choice, document: plan } = await planTheRun(loaded, data, { files, device, codec });
   context.say(`memory: ${choice.reason}`);
-  const model = await loadModel(device, files, config.model, { positions: data.positions, codec });
-  const tuning = await putAdapter(loaded, model, files);
+  const tuning = await tuneRun(loaded, {
+    files,
+    device,
+    modelConfig: data.modelConfig,
+    load: (place) => loadModel(device, files, config.model, { positions: data.positions, codec, ...place }),
+  });
   device.trim(); // what loading needed
   if (!resume && !overwrite) {
     // those that are kept, one more before the oldest of them goes, the best, and what the run ends with
@@ -87,7 +90,7 @@ export async function prepareRun(
     context.say(`resumed after step ${resumed.state.step}`);
   }
   const profiler = profile ? await startProfile(device, context) : undefined;
-  return { files, loaded, data, device, choice, plan, model, tuning, identity, from: resumed?.state, profiler };
+  return { files, loaded, data, device, choice, plan, tuning, identity, from: resumed?.state, profiler };
 }
 
 function sayPlan(data: RunData, { say }: Context): void {

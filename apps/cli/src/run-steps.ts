@@ -89,7 +89,7 @@ export async function runSteps(
     const { result, step } = event;
     progress.eval = result;
     if (progress.best === undefined || result.loss < progress.best.eval_loss) {
-      // an evaluation waits for all steps before it, so this is exactly the adapter that was scored
+      // an evaluation waits for all steps before it, so this is exactly the state that was scored
       progress.best = { step, eval_loss: result.loss };
       worse = 0;
       await checkpoints.saveBest(progress.best, tuning);

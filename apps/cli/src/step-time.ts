@@ -7,9 +7,9 @@ import { measureStep, type StepTimes } from "@tunesmith/sft";
 import type { LoadedConfig } from "./config/load.ts";
 import { lossTermsOf } from "./loss-terms.ts";
 import { optimizerOf } from "./optimizer.ts";
-import { putAdapter } from "./put-adapter.ts";
 import type { RunData } from "./run-data.ts";
 import type { RunDevice, RunPlan } from "./run-plan.ts";
+import { tuneRun } from "./tune-run.ts";
 
 /** Seconds; evaluation, loading and saving are not counted. */
 export interface TimeDocument {
@@ -36,25 +36,32 @@ export async function measureRun(
   // matrices in a format of their own are stood in for by plain ones
   const weights = { format, positions: data.positions, ...(stored && stored.size > 0 ? {} : { codec }) };
   const { recompute, chunkRows } = plan.choice;
-  const depths = config.layers <= 2 ? [config.layers] : [1, 2];
+  // which layers train makes them differ, so all of them are run
+  const whole = config.layers <= 2 || loaded.config.tune.method === "freeze";
+  const depths = whole ? [config.layers] : [1, 2];
   const examples = someExamples(data, MOST_TOKENS[device.facts.software ? "software" : "hardware"]);
   const times: StepTimes[] = [];
   for (const layers of depths) {
-    const model = await planModel(device, cut(config, layers), weights);
-    const tuning = await putAdapter(loaded, model, files);
+    const modelConfig = cut(config, layers);
+    const tuning = await tuneRun(loaded, {
+      files,
+      device,
+      modelConfig,
+      load: (place) => planModel(device, modelConfig, { ...weights, ...place }),
+    });
     const optimizer = optimizerOf(loaded.config);
     const [memory, terms] = [{ recompute, chunkRows }, lossTermsOf(loaded.config)];
     times.push(await measureStep(tuning, { examples, optimizer, memory, terms, now: () => performance.now() }));
     tuning.store.dispose();
-    model.dispose();
+    tuning.model.dispose();
   }
   device.workspace.release();
 
   const [one, two] = times as [StepTimes, StepTimes | undefined];
-  const whole = (of: "microBatch" | "update"): number =>
+  const ofAll = (of: "microBatch" | "update"): number =>
     two ? one[of] + Math.max(0, two[of] - one[of]) * (config.layers - 1) : one[of];
   const steps = data.schedule.totalSteps;
-  const seconds = (whole("microBatch") / one.tokens) * plan.shape.tokens + whole("update") * steps;
+  const seconds = (ofAll("microBatch") / one.tokens) * plan.shape.tokens + ofAll("update") * steps;
   return {
     seconds_per_step: rounded(seconds / steps),
     seconds: rounded(seconds),

@@ -44,6 +44,6 @@ export async function trainRun(written: LoadedConfig, request: RunRequest): Prom
     if (profiler && device.profiler === profiler) await profiler.stop().catch(() => {}); // what ended the run says more
     await folder.close();
     run.tuning.store.dispose();
-    run.model.dispose();
+    run.tuning.model.dispose();
   }
 }

@@ -1,6 +1,6 @@
 // An adapter merged into its base: W + s·B·A, formed in f32 and rounded once to the dtype that is written.
 
-import { f32ToBf16, f32ToF16, toF32 } from "@tunesmith/safetensors";
+import { fromF32, toF32 } from "@tunesmith/safetensors";
 import type { TensorSource, TensorToWrite } from "@tunesmith/safetensors";
 import { type LinearSizes, peftNames } from "./adapter.ts";
 import { type Update, updatesOf } from "./algebra/modules.ts";
@@ -62,13 +62,13 @@ export function mergeAdapter(
     const form = async function* (): AsyncGenerator<Uint8Array> {
       const values = whole.get(name);
       if (values) {
-        yield rounded(values, to as MergeDtype);
+        yield fromF32(values, to as MergeDtype);
         return;
       }
       if (change || to !== own) {
         const values = toF32(await base.read(from), own);
         if (change) addUpdate(values, change.update, sizes.get(change.path)!.layout ?? "out_in");
-        yield rounded(values, to as MergeDtype);
+        yield fromF32(values, to as MergeDtype);
         return;
       }
       for (let at = 0; at < end - start; at += PIECE)
@@ -98,9 +98,4 @@ function addUpdate(weight: Float32Array, { a, b, scale, magnitude }: Update, lay
     const length = magnitude ? magnitude[o]! / Math.sqrt(squares) : 1;
     for (let i = 0; i < ins; i++) weight[at(i)] = row[i]! * length;
   }
-}
-
-function rounded(values: Float32Array, dtype: MergeDtype): Uint8Array {
-  const out = dtype === "F32" ? values : dtype === "F16" ? f32ToF16(values) : f32ToBf16(values);
-  return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
 }

@@ -5,8 +5,7 @@
 import type { Files } from "@tunesmith/core";
 import {
   type Dtype,
-  f32ToBf16,
-  f32ToF16,
+  fromF32,
   type TensorSource,
   type TensorToWrite,
   toF32,
@@ -15,6 +14,7 @@ import {
 import { architectureOf } from "./architectures/registry.ts";
 import { openChecked } from "./checkpoint.ts";
 import { ModelError } from "./errors.ts";
+import { CHUNK_BYTES, pieces } from "./pieces.ts";
 
 /** Which rows are new. */
 export interface Growth {
@@ -24,15 +24,7 @@ export interface Growth {
   readonly added: number;
 }
 
-const CHUNK_BYTES = 1 << 22;
 const BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
-
-/** Bytes of a row in the tensor's dtype. */
-function encodeRow(values: Float32Array, dtype: Dtype): Uint8Array {
-  if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
-  const words = dtype === "F16" ? f32ToF16(values) : f32ToBf16(values);
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength).slice();
-}
 
 /** The mean of the first `count` rows, summed in float64 in the order of the rows: the same bytes on every computer. */
 async function meanRow(
@@ -51,10 +43,6 @@ async function meanRow(
     for (let i = 0; i < values.length; i++) sum[i % width]! += values[i]!;
   }
   return Float32Array.from(sum, (total) => total / count);
-}
-
-async function* pieces(source: TensorSource, name: string, from: number, to: number): AsyncGenerator<Uint8Array> {
-  for (let at = from; at < to; at += CHUNK_BYTES) yield source.readRange(name, at, Math.min(CHUNK_BYTES, to - at));
 }
 
 /**
@@ -80,7 +68,7 @@ export async function writeGrownModel(files: Files, folder: string, out: string,
       if (BYTES[dtype] === undefined || rows !== config.vocabSize) refuse(folder, name, dtype, shape);
       const rowBytes = width * BYTES[dtype]!;
       const known = Math.min(growth.tokens, rows); // some tokenizers already have tokens that their model lacks
-      const row = encodeRow(await meanRow(tensors, name, dtype, width, known), dtype);
+      const row = fromF32(await meanRow(tensors, name, dtype, width, known), dtype as "F32");
       const lastNew = (growth.tokens + growth.added) * rowBytes;
       written.set(name, {
         dtype,

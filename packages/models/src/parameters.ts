@@ -43,3 +43,9 @@ export function replaceableWeights(config: ModelConfig): Map<string, readonly [r
   const shape = [config.vocabSize, config.hiddenSize] as const;
   return new Map([names.embedding, names.head].map((path) => [path, shape]));
 }
+
+/** Names of the output head and of the embedding that it is, where the two are tied. */
+export function headIsTiedTo(config: ModelConfig): { readonly head: string; readonly embedding: string } | undefined {
+  const { names } = architectureOf(config.architecture)!;
+  return config.tiedHead ? { head: `${names.head}.weight`, embedding: `${names.embedding}.weight` } : undefined;
+}

@@ -36,6 +36,16 @@ export function toF32(bytes: Uint8Array, dtype: Dtype): Float32Array {
   return dtype === "BF16" ? bf16ToF32(words) : f16ToF32(words);
 }
 
+/**
+ * Float32 values as the bytes of a tensor, rounded to nearest, ties to even.
+ * @param dtype - F32, F16 (beyond ±65519: ±Inf) or BF16
+ * @returns a new array, or for F32 a view of `values`
+ */
+export function fromF32(values: Float32Array, dtype: "F32" | "F16" | "BF16"): Uint8Array {
+  const out = dtype === "F32" ? values : dtype === "F16" ? f32ToF16(values) : f32ToBf16(values);
+  return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
+}
+
 /** bfloat16 is the upper half of a float32. */
 function bf16ToF32(words: Uint16Array): Float32Array {
   const out = new Uint32Array(words.length);

@@ -8,7 +8,7 @@ export type { SafetensorsErrorCode } from "./errors.ts";
 export { DTYPES } from "./dtypes.ts";
 export type { Dtype } from "./dtypes.ts";
 export type { TensorInfo } from "./header.ts";
-export { f32ToBf16, f32ToF16, toF32 } from "./convert.ts";
+export { f32ToBf16, f32ToF16, fromF32, toF32 } from "./convert.ts";
 export { openModel } from "./model.ts";
 export type { ModelTensorInfo, SafetensorsModel } from "./model.ts";
 export { openInside } from "./open-inside.ts";

@@ -7,6 +7,7 @@ export type SftErrorCode =
   | "CHECKPOINT_MISSING" // nothing to resume from
   | "CHECKPOINT_UNSOUND" // not finished, or changed on disk
   | "CHECKPOINT_CHANGED" // of a run with another config, base, tokenizer, template or data
+  | "UNFREEZE_UNMATCHED" // a module to train that the model does not have
   | "NO_ROWS"; // a split or an evaluation set is empty
 
 export class SftError extends TunesmithError<SftErrorCode> {}

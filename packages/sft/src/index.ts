@@ -55,5 +55,7 @@ export type { RunShape, RunShapeOptions } from "./run-shape.ts";
 export type { StepMemory } from "./step-memory.ts";
 export { train } from "./train.ts";
 export type { TrainOptions } from "./train.ts";
-export { storeForModel, tuneLora } from "./tuning.ts";
+export { storeForModel, tuneWeights } from "./tune-weights.ts";
+export type { WeightOptions } from "./tune-weights.ts";
+export { tuneLora } from "./tuning.ts";
 export type { Tuning } from "./tuning.ts";

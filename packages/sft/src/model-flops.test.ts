@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 import { testDevice } from "../../../tests/support/device.ts";
 import { goldenPath } from "../../../tests/support/goldens.ts";
 import { modelFlops } from "./model-flops.ts";
-import { storeForModel, tuneLora } from "./tuning.ts";
+import { storeForModel } from "./tune-weights.ts";
+import { tuneLora } from "./tuning.ts";
 
 // hidden 64, feed-forward 112, 2 layers, 4 heads of 16 on 2 key heads, 300 ids, a head of its own
 const FOLDER = goldenPath("models", "llama-untied");

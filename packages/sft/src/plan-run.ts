@@ -1,6 +1,6 @@
 import type { Optimizer } from "@tunesmith/optim";
 import { planMemory } from "@tunesmith/tensor";
-import type { MemoryPlan, Tensor } from "@tunesmith/tensor";
+import type { MemoryPlan } from "@tunesmith/tensor";
 import { RunPrograms } from "./programs.ts";
 import type { LossTerms } from "./loss-terms.ts";
 import type { RunShape } from "./run-shape.ts";
@@ -21,14 +21,10 @@ export function planRun(
   return planMemory(tuning.store.device, programs.all, { copyBytes: largestCopy(tuning) });
 }
 
-/** Saving reads an adapter tensor by tensor, and trained weights shard by shard. */
-function largestCopy({ adapter, store }: Tuning): number {
-  const read = adapter
-    ? [...adapter.modules.values()].flatMap(({ a, b }) => [a, b]).concat(wholeShards(adapter))
-    : store.shards.map((shard) => shard.values);
-  return Math.max(0, ...read.map((tensor) => 4 * tensor.size));
-}
-
-function wholeShards({ saved }: NonNullable<Tuning["adapter"]>): Tensor[] {
-  return [...saved.values()].flatMap(({ shards }) => shards.map(({ tensor }) => tensor));
+/** Saving reads parameter by parameter. */
+function largestCopy({ store }: Tuning): number {
+  const elements = [...store.layout.slices.values()].map((slices) =>
+    slices.reduce((sum, { shape }) => sum + shape.reduce((size, extent) => size * extent, 1), 0),
+  );
+  return 4 * Math.max(0, ...elements);
 }

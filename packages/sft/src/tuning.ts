@@ -14,12 +14,12 @@ import {
   savedName,
 } from "@tunesmith/lora";
 import type { LoraAdapter, LoraConfig, LoraStart, PeftAdapter } from "@tunesmith/lora";
-import { linearPaths, parameterShapes, replaceableWeights } from "@tunesmith/models";
-import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
+import { linearPaths, replaceableWeights } from "@tunesmith/models";
+import type { Model } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
 import type { Moment } from "@tunesmith/optim";
 import { asWeight } from "@tunesmith/tensor";
-import type { Device, Tensor, Weight } from "@tunesmith/tensor";
+import type { Tensor, Weight } from "@tunesmith/tensor";
 
 /** A model together with what is trained of it. */
 export interface Tuning {
@@ -107,24 +107,4 @@ function copyBias({ parameters }: Model, path: string, into: Tensor): void {
 /** The base's weight of a path; a tied head is the embedding. */
 function baseOf({ parameters, lm_head }: Model, path: string): Weight {
   return (parameters.get(`${path}.weight`) as Weight | undefined) ?? lm_head;
-}
-
-/**
- * A store for training all weights of a model. Load or draw the model with `place` to fill it.
- * Norms and biases are not decayed.
- * @param moments - what the optimizer keeps; default: AdamW's
- */
-export function storeForModel(
-  device: Device,
-  config: ModelConfig,
-  moments?: readonly Moment[],
-): { store: ParameterStore; place: NonNullable<LoadOptions["place"]> } {
-  const specs = [...parameterShapes(config)].map(([name, shape]) => ({ name, shape, decay: shape.length > 1 }));
-  const store = new ParameterStore(device, specs, "weights", moments);
-  const place = (name: string): ReturnType<ParameterStore["slices"]> => {
-    const slices = store.slices(name);
-    for (const { values, gradients } of slices) trainable(values, gradients);
-    return slices;
-  };
-  return { store, place };
 }

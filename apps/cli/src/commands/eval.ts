@@ -18,6 +18,8 @@ import { templateSpec } from "../template-spec.ts";
 import { readTextFile } from "../read-file.ts";
 import { loadRows, readModelFacts, trainOnFlag } from "../rows.ts";
 import { loadRunData } from "../run-data.ts";
+import { trainsWeights } from "../tune-run.ts";
+import type { TunedKind } from "../tuned-folder.ts";
 import { loadReadyModel, requireFolder } from "../tuned-model.ts";
 
 type Flags = "set" | "base" | "model" | "adapter" | "data" | "format" | "chat-template" | "train-on" | "max-length";
@@ -42,11 +44,11 @@ export async function run([path]: readonly string[], options: Options<Flags>, co
   const ready = await loadReadyModel(device, files, job);
   const tasks = [...new Set(job.examples.map((example) => example.task))];
   const result = await evaluate(ready, job, tasks);
-  const document = { ...result, rows: job.examples.length, adapter: job.adapter ?? null };
+  const document = { ...result, rows: job.examples.length, model: job.model, adapter: job.adapter ?? null };
   return { document, text: textOf(result) };
 }
 
-/** A run's eval rows with `best`, else `adapter/`; `--base` scores the base. */
+/** A run's eval rows with `best`, else its last state; `--base` scores the base. */
 async function runJob(files: Files, path: string, options: Options<Flags>, context: Context): Promise<Job> {
   const others = (["model", "adapter", "data", "format", "chatTemplate", "trainOn", "maxLength"] as const).filter(
     (name) => options[name] !== undefined,
@@ -70,12 +72,13 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
       },
       source,
     );
-  const adapter = options.base ? undefined : await adapterOfRun(files, config.output);
+  const kind = trainsWeights(config.tune.method) ? "model" : "adapter";
+  const tuned = options.base ? undefined : await tunedOfRun(files, config.output, kind);
   await requireFolder(files, config.model, "config.json", "model folder");
   const data = await loadRunData(loaded, { files, now: new Date() });
   return {
-    model: config.model,
-    adapter,
+    model: kind === "model" && tuned !== undefined ? tuned : config.model,
+    adapter: kind === "adapter" ? tuned : undefined,
     examples: data.evaluation!,
     positions: data.positions,
     batchSize: config.train.batch_size,
@@ -83,8 +86,11 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
   };
 }
 
-/** @throws InputError `FILE_MISSING` where the run has left no adapter */
-async function adapterOfRun(files: Files, output: string): Promise<string> {
+/**
+ * The folder of a run's best state, else of its last.
+ * @throws InputError `FILE_MISSING` where the run has left none
+ */
+async function tunedOfRun(files: Files, output: string, kind: TunedKind): Promise<string> {
   const pointer = files.join(output, "best.json");
   let folder = output;
   if (await files.exists(pointer)) {
@@ -98,9 +104,9 @@ async function adapterOfRun(files: Files, output: string): Promise<string> {
       });
     folder = files.join(output, path);
   }
-  const adapter = files.join(folder, "adapter");
-  await requireFolder(files, adapter, "adapter_config.json", "adapter folder");
-  return adapter;
+  const tuned = files.join(folder, kind);
+  await requireFolder(files, tuned, kind === "model" ? "config.json" : "adapter_config.json", `${kind} folder`);
+  return tuned;
 }
 
 async function fileJob(files: Files, options: Options<Flags>, context: Context): Promise<Job> {

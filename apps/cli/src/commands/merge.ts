@@ -1,7 +1,8 @@
 // A model folder with the adapter in its weights: what every other program loads without knowing LoRA.
 
-import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import type { Files } from "@tunesmith/core";
 import { linearPaths, readModelConfig, replaceableWeights } from "@tunesmith/models";
 import { mergeAdapter, type MergeDtype, mergeIntoFourBit, readPeft, type RoundingDamage } from "@tunesmith/lora";
 import { nodeFiles } from "@tunesmith/node";
@@ -9,15 +10,14 @@ import { openModel, type SafetensorsModel, type TensorToWrite, writeSafetensors 
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
+import { copyModelFiles, copyTemplates, editConfig, setDtype } from "../model-files.ts";
 import { checkFree, newFolder } from "../new-folder.ts";
 import { requireFolder } from "../tuned-model.ts";
 
 const DTYPES: Readonly<Record<string, MergeDtype>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 /** What config.json calls them. */
-const TORCH_DTYPES: Readonly<Record<MergeDtype, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+const TORCH_DTYPES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const satisfies Record<MergeDtype, string>;
 const INDEX = "model.safetensors.index.json";
-/** Weights in other forms, which would contradict the merged ones. */
-const OTHER_WEIGHTS = /\.(safetensors|bin|pth?|gguf|onnx|h5|msgpack)$|\.index\.json$/;
 
 export async function run(
   _: readonly string[],
@@ -48,7 +48,7 @@ export async function run(
           tied,
           where: model,
         });
-        await copyRest(model, adapter, folder, { dtype, untied });
+        await copyRest(files, model, adapter, folder, { dtype, untied });
         return written;
       });
       return {
@@ -64,7 +64,7 @@ export async function run(
         writeSafetensors(files, join(folder, name), tensors, new Map([["format", "pt"]])),
       );
       if (base.shards.length > 1) await writeFile(join(folder, INDEX), indexText(base, merged, fileOf));
-      await copyRest(model, adapter, folder, { dtype, untied });
+      await copyRest(files, model, adapter, folder, { dtype, untied });
     });
     return {
       document: { out, modules, tensors: merged.size, dtype: options.dtype ?? "as stored" },
@@ -132,19 +132,17 @@ function indexText(
 
 /** Config, tokenizer and template: the model's, but for the template the adapter was trained with. */
 async function copyRest(
+  files: Files,
   model: string,
   adapter: string,
   folder: string,
   { dtype, untied }: { dtype: MergeDtype | undefined; untied: boolean },
 ): Promise<void> {
-  for (const entry of await readdir(model, { withFileTypes: true }))
-    if (!entry.isDirectory() && !OTHER_WEIGHTS.test(entry.name))
-      await copyFile(join(model, entry.name), join(folder, entry.name));
-  const template = "chat_template.jinja";
-  if ((await readdir(adapter)).includes(template)) await copyFile(join(adapter, template), join(folder, template));
+  await copyModelFiles(files, model, folder);
+  if (!(await copyTemplates(files, adapter, folder))) await copyTemplates(files, model, folder);
   if (dtype === undefined && !untied) return;
-  const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
-  if (dtype) for (const key of ["torch_dtype", "dtype"]) if (key in config) config[key] = TORCH_DTYPES[dtype];
-  if (untied) config["tie_word_embeddings"] = false;
-  await writeFile(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  await editConfig(files, folder, (config) => {
+    if (dtype) setDtype(config, TORCH_DTYPES[dtype]);
+    if (untied) config["tie_word_embeddings"] = false;
+  });
 }

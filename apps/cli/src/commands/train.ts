@@ -18,9 +18,10 @@ export async function run(
     profile: options.profile,
     context,
   });
-  const { steps, seconds, loss, adapter } = document;
+  const { steps, seconds, loss } = document;
+  const tuned = document.model === null ? `adapter: ${document.adapter}` : `model: ${document.model}`;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;
-  return { document, text: `trained ${steps} steps in ${seconds.toFixed(1)} s${last}; adapter: ${adapter}` };
+  return { document, text: `trained ${steps} steps in ${seconds.toFixed(1)} s${last}; ${tuned}` };
 }
 
 /** `--set` with what other flags stand for. */

@@ -288,7 +288,7 @@ describe("keys against each other", () => {
 
 describe("what this version does not have", () => {
   test.each([
-    ["tune: {method: full}", "tune.method", "lora | qlora"],
+    ["tune: {bias: all}", "tune.bias", "none | lora_only"],
     ["stages: []", "stages", undefined],
     ["train: {neftune: 5}", "train.neftune", undefined],
     ["  logging: {every: 1}", "data.logging", undefined],

@@ -7,7 +7,7 @@ import { notSupported } from "./not-supported.ts";
 import { applyPreset, type PresetChoice } from "./presets.ts";
 import type { Problem } from "./problem.ts";
 import { configError } from "./problem.ts";
-import { contradictions, KEYS_OF_OTHERS, keysOfOtherSchedules } from "./rules.ts";
+import { contradictions, KEYS_OF_OTHERS, keysOfOtherMethods, keysOfOtherSchedules } from "./rules.ts";
 import type { Config } from "./schema.ts";
 import { readConfigSource } from "./source.ts";
 import type { ConfigSource, KeyPath } from "./source.ts";
@@ -132,17 +132,19 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
  * optimizers and schedules are left out.
  */
 export function resolvedConfigText(config: ResolvedConfig): string {
-  const { quant, unfreeze, ...tune } = config.tune;
-  const { method } = tune;
   const others: readonly string[] = [
     ...KEYS_OF_OTHERS[config.train.optimizer],
     ...keysOfOtherSchedules(config.train.schedule),
   ];
-  const train = Object.fromEntries(Object.entries(config.train).filter(([key]) => !others.includes(key)));
+  const train = without(config.train, others);
   return stringify({
     format_version: 1,
     ...config,
     train,
-    tune: { ...tune, ...(method === "qlora" ? { quant } : {}), ...(method === "freeze" ? { unfreeze } : {}) },
+    tune: without(config.tune, keysOfOtherMethods(config.tune.method)),
   });
+}
+
+function without(section: object, keys: readonly string[]): object {
+  return Object.fromEntries(Object.entries(section).filter(([key]) => !keys.includes(key)));
 }

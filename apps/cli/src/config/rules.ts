@@ -14,6 +14,37 @@ export const KEYS_OF_OTHERS = {
   lion: ["eps", "momentum", "nesterov"],
 } as const;
 
+/** Keys of `tune` that say what an adapter is and how it trains. */
+const KEYS_OF_ADAPTERS = [
+  "r",
+  "alpha",
+  "dropout",
+  "target_modules",
+  "exclude_modules",
+  "layers_to_transform",
+  "layers_pattern",
+  "rank_pattern",
+  "alpha_pattern",
+  "loraplus_lr_ratio",
+  "bias",
+  "modules_to_save",
+  "use_dora",
+  "use_rslora",
+  "init_lora_weights",
+  "init_from",
+  "train_new_tokens",
+] as const;
+
+/** Keys of `tune` that a method does not know. */
+export function keysOfOtherMethods(method: Config["tune"]["method"]): readonly (keyof Config["tune"])[] {
+  const adapters = method === "lora" || method === "qlora";
+  return [
+    ...(adapters ? [] : KEYS_OF_ADAPTERS),
+    ...(method === "qlora" ? [] : (["quant"] as const)),
+    ...(method === "freeze" ? [] : (["unfreeze"] as const)),
+  ];
+}
+
 /** Keys of `train` that belong to some schedules alone. */
 const KEYS_OF_SCHEDULES: Readonly<Record<string, readonly string[]>> = {
   min_lr_ratio: ["cosine-with-min", "wsd", "polynomial"],
@@ -217,14 +248,11 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
     yield conflict(["tune", "init_lora_weights"], "has no effect with init_from", "remove it");
   if (tune.layers_pattern && !tune.layers_to_transform)
     yield conflict(["tune", "layers_pattern"], "has no effect without layers_to_transform", "remove it");
-  if (written(["tune", "quant"]) && tune.method !== "qlora")
-    yield conflict(["tune", "quant"], `has no effect with method ${tune.method}`, "remove it, or use method: qlora");
-  if (tune.unfreeze.length > 0 && tune.method !== "freeze")
-    yield conflict(
-      ["tune", "unfreeze"],
-      `has no effect with method ${tune.method}`,
-      "remove it, or use method: freeze",
-    );
+  for (const key of keysOfOtherMethods(tune.method))
+    if (written(["tune", key])) {
+      const method = { quant: "qlora", unfreeze: "freeze" }[key as string] ?? "lora";
+      yield conflict(["tune", key], `has no effect with method ${tune.method}`, `remove it, or use method: ${method}`);
+    }
   if (tune.method === "freeze" && tune.unfreeze.length === 0)
     yield conflict(
       ["tune", "unfreeze"],

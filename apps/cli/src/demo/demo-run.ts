@@ -94,7 +94,8 @@ export async function demoRun({ seed, shuffled }: DemoOptions, context: Context)
   const run = await trainRun(await loadConfig(config, { cwd: context.cwd }), { overwrite: true, context, device });
   context.signal.throwIfAborted();
   context.say("scoring the tuned model …");
-  const after = await score(run.adapter);
+  const adapter = run.adapter!; // its config says lora
+  const after = await score(adapter);
 
   const [scoresBefore, scoresAfter] = [exactMatch(before), exactMatch(after)];
   const tasks = [...scoresBefore].map(([name, value]): DemoTaskScore => {
@@ -114,7 +115,7 @@ export async function demoRun({ seed, shuffled }: DemoOptions, context: Context)
     before: mean((task) => task.before),
     after: mean((task) => task.after),
     seconds: (performance.now() - began) / 1000,
-    adapter: run.adapter,
+    adapter,
     samples: tasks.flatMap(({ name }) => {
       const rows = [...heldOut.keys()].filter((i) => heldOut[i]!.task === name).slice(0, SAMPLES_PER_TASK);
       return rows.map((i) => ({

@@ -45,9 +45,13 @@ export async function writeState(
   state: TrainerState,
 ): Promise<void> {
   const tensors = new Map<string, TensorToWrite>();
-  for (const [name, { dtype, size, read }] of store.savedStates)
+  for (const [name, { dtype, size, read }] of store.savedStates) {
     // one by one: the memory plan has room for the copy of one parameter, not of all
-    tensors.set(name, { dtype, shape: [size], data: await read() });
+    const data = async function* (): AsyncGenerator<Uint8Array> {
+      yield await read();
+    };
+    tensors.set(name, { dtype, shape: [size], data });
+  }
   await writeSafetensors(files, files.join(folder, OPTIMIZER_FILE), tensors);
   const text = `${JSON.stringify({ format_version: FORMAT_VERSION, ...state }, null, 2)}\n`;
   await files.writeAtomic(files.join(folder, STATE_FILE), [new TextEncoder().encode(text)]);

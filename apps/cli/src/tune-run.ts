@@ -1,0 +1,37 @@
+import type { Files } from "@tunesmith/core";
+import type { LoadOptions, Model, ModelConfig } from "@tunesmith/models";
+import { type Tuning, tuneWeights } from "@tunesmith/sft";
+import type { Device } from "@tunesmith/tensor";
+import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
+import { optimizerOf } from "./optimizer.ts";
+import { putAdapter } from "./put-adapter.ts";
+
+type Method = ResolvedConfig["tune"]["method"];
+
+/** Methods that train weights of the base, not an adapter. */
+export function trainsWeights(method: Method): method is "full" | "freeze" {
+  return method === "full" || method === "freeze";
+}
+
+/**
+ * What a config trains, on a device: an adapter on a frozen base, or weights of the base itself.
+ * @param from.load - loads or plans the base; what it is given says where trained weights live
+ */
+export async function tuneRun(
+  loaded: LoadedConfig,
+  from: {
+    files: Files;
+    device: Device;
+    modelConfig: ModelConfig;
+    load: (options: Pick<LoadOptions, "place">) => Promise<Model>;
+  },
+): Promise<Tuning> {
+  const { tune } = loaded.config;
+  const { files, device, modelConfig, load } = from;
+  if (!trainsWeights(tune.method)) return putAdapter(loaded, await load({}), files);
+  const { moments } = optimizerOf(loaded.config);
+  return tuneWeights(device, modelConfig, load, {
+    moments,
+    unfreeze: tune.method === "freeze" ? tune.unfreeze : undefined,
+  });
+}
