@@ -105,7 +105,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a resumed run's probe starts anew",
     file: "apps/cli/src/run-steps.ts",
-    find: "history: from ? await readEvents(folder.path) : [],",
+    find: "history: from ? await readEvents(run.files, folder.path) : [],",
     replace: "history: [],",
     tests: ["apps/cli/src/commands/train-probe.test.ts"],
   },
@@ -297,6 +297,27 @@ export const mutants: readonly Mutant[] = [
     find: "if (!(await this.#isBest(step))) return",
     replace: "return",
     tests: ["apps/cli/src/checkpoint-faults.test.ts"],
+  },
+  {
+    name: "dropout masks are counted from the resumption",
+    file: "packages/sft/src/train.ts",
+    find: "scales[i]!, { step, firstSegment })",
+    replace: "scales[i]!, { step: step - startStep, firstSegment })",
+    tests: ["apps/cli/src/resume-exact.test.ts"],
+  },
+  {
+    name: "bias corrections are counted from the resumption",
+    file: "packages/sft/src/train.ts",
+    find: "programs.update({ lr, step: step + 1 })",
+    replace: "programs.update({ lr, step: step - startStep + 1 })",
+    tests: ["apps/cli/src/resume-exact.test.ts"],
+  },
+  {
+    name: "what was logged after the checkpoint stays",
+    file: "apps/cli/src/run-folder.ts",
+    find: "if (source.size > bytes) await",
+    replace: "if (source.size < 0) await",
+    tests: ["apps/cli/src/resume-exact.test.ts"],
   },
   {
     name: "a damaged checkpoint is taken",

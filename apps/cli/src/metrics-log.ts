@@ -1,8 +1,7 @@
 // Events as lines of metrics.jsonl (docs/cli.md, "Run folder"), and back.
 
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import type { EvalEvent, EvalResult, ProbeEvent, StepEvent } from "@tunesmith/sft";
+import type { Files } from "@tunesmith/core";
+import { type EvalEvent, type EvalResult, type ProbeEvent, readText, type StepEvent } from "@tunesmith/sft";
 import type { RunFolder } from "./run-folder.ts";
 
 export const METRICS_FILE = "metrics.jsonl";
@@ -28,8 +27,8 @@ export function scoreLine(prefix: "eval" | "test", { tasks, ...result }: EvalRes
 }
 
 /** What the metrics of a run folder tell of its steps, evaluations and probes, in order. */
-export async function readEvents(folder: string): Promise<(StepEvent | EvalEvent | ProbeEvent)[]> {
-  const lines = (await readFile(join(folder, METRICS_FILE), "utf8")).split("\n").filter((line) => line !== "");
+export async function readEvents(files: Files, folder: string): Promise<(StepEvent | EvalEvent | ProbeEvent)[]> {
+  const lines = (await readText(files, files.join(folder, METRICS_FILE))).split("\n").filter((line) => line !== "");
   return lines.flatMap((line) => {
     const { format_version: _, ...values } = JSON.parse(line) as Record<string, unknown>;
     return eventOf(values) ?? [];

@@ -37,7 +37,7 @@ export async function finishRun(
   await folder.writeJson("last.json", { step: progress.steps, path: "." });
   const test = context.signal.aborted ? undefined : await scoreTest(run, folder);
   if (profiler) await saveProfile(await profiler.stop(), folder, context);
-  const events = await readEvents(folder.path);
+  const events = await readEvents(files, folder.path);
   const probe = probeReport(events.filter((event) => event.type === "probe"));
   for (const line of probe ? probeLines(probe) : []) context.say(line);
   await folder.writeJson("sft.json", {

@@ -66,7 +66,7 @@ export async function runSteps(
   const events = guard(train(tuning, trainOptions(run, context.signal)), {
     vocabSize: run.data.modelConfig.vocabSize,
     ...(limits ? { probe: limits } : {}),
-    history: from ? await readEvents(folder.path) : [],
+    history: from ? await readEvents(run.files, folder.path) : [],
   });
   for await (const event of events) {
     if (event.type === "boundary") {

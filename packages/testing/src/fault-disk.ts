@@ -58,10 +58,11 @@ export class FaultDisk {
   /** bytes that `statfs` reports as free */
   free: number = 2 ** 40;
   /** called before every operation */
-  watch: ((operation: Operation, disk: FaultDisk) => void) | undefined;
+  watch: ((operation: Operation) => void) | undefined;
   private root: FolderNode = { live: new Map(), synced: new Map() };
   private armed: { readonly at: number; readonly fault: Fault } | undefined;
-  private dead = false;
+  /** the process that used this disk was killed */
+  dead = false;
 
   /** @param files - absolute paths and contents; all of it is durable */
   constructor(files: Iterable<readonly [string, Uint8Array]> = []) {
@@ -83,6 +84,11 @@ export class FaultDisk {
   /** Has the `n`-th operation from now (from 0) fail. */
   arm(fault: Fault, n: number): void {
     this.armed = { at: this.operations.length + n, fault };
+  }
+
+  /** Has every operation from now fail. */
+  kill(): void {
+    this.dead = true;
   }
 
   /** The disk as a process finds it that starts after this one was killed now. */
@@ -235,7 +241,7 @@ export class FaultDisk {
   private act<T>(call: string, path: string, work: (fault?: Fault) => T): T {
     if (this.dead) throw new Killed();
     const operation = { call, path };
-    this.watch?.(operation, this);
+    this.watch?.(operation);
     const fault = this.armed?.at === this.operations.push(operation) - 1 ? this.armed.fault : undefined;
     if (fault === "killed before") this.dead = true;
     if (this.dead) throw new Killed();

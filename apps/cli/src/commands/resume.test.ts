@@ -109,12 +109,22 @@ describe("--resume", () => {
     expect(rest).toEqual(expected);
   });
 
+  const edit = (cwd: string, name: string, from: string, to: string): undefined => {
+    const path = join(cwd, "model", name);
+    const text = readFileSync(path, "utf8");
+    expect(text).toContain(from);
+    writeFileSync(path, text.replace(from, to));
+  };
+
   test.each<[string, (cwd: string) => string | undefined, string]>([
     ["another rate", () => "train.learning_rate=0.02", "train.learning_rate"],
     ["another seed", () => "seed=7", "seed"],
     ["a shorter run", () => "train.max_steps=9", "train.max_steps"],
     ["another rank", () => "tune.r=4", "tune.r"],
     ["other rows", (cwd) => void writeFileSync(join(cwd, "d.jsonl"), ROWS.toReversed().join("\n")), "rows"],
+    ["other eval rows", () => "data.eval_split=0.3", "eval_rows"],
+    ["another template", (cwd) => edit(cwd, "tokenizer_config.json", "{% endif %}", "{% endif %} "), "template"],
+    ["another tokenizer", (cwd) => edit(cwd, "tokenizer.json", '"truncation":null', '"truncation": null'), "tokenizer"],
     [
       "another base",
       (cwd) => {
