@@ -179,6 +179,36 @@ describe("LoRA dropout", () => {
   });
 });
 
+describe("NEFTune", () => {
+  const terms = { noise: { alpha: 5, seed: 5 } };
+  const both = { dropout: 0.3 };
+  test("noise does not depend on how a step is cut or packed, changes from step to step, and vanishes in evaluation", async () => {
+    const whole = await run([8], { terms });
+    for (const cut of [
+      [2, 2, 2, 2],
+      [1, 1, 1, 1, 1, 1, 1, 1],
+      [5, 3],
+    ])
+      expectSame(await run(cut, { terms }), whole, 1e-5);
+    expectSame(await run([8], { terms, packing: false }), whole, 1e-5);
+    expectSame(await run([8], { terms, memory: { recompute: "layer" } }), whole, 0);
+    expectSame(await run([5, 3], { terms }, model, both), await run([8], { terms }, model, both), 1e-5);
+    const evaluation = { examples: examples.slice(0, 5), every: 1, batchSize: 2 };
+    const still = { learningRate: () => 0, evaluation };
+    const [plain, noisy, other] = [
+      await run([8], still),
+      await run([8], { ...still, terms }),
+      await run([8], { ...still, terms: { noise: { alpha: 5, seed: 6 } } }),
+    ];
+    const evals = ({ events }: Run): TrainEvent[] => events.filter((event) => event.type === "eval");
+    expect(evals(noisy)).toEqual(evals(plain));
+    const apart = (a: StepEvent, b: StepEvent): void => expect(Math.abs(a.loss - b.loss)).toBeGreaterThan(1e-4);
+    apart(noisy.steps[0]!, plain.steps[0]!);
+    apart(noisy.steps[0]!, noisy.steps[2]!); // steps 1 and 3 hold the same examples
+    apart(noisy.steps[0]!, other.steps[0]!);
+  });
+});
+
 test("LoRA+: B moves at its own rate, A as ever", async () => {
   const [plain, plus] = [await run([8]), await run([8], {}, model, { loraPlusRatio: 4 })];
   const start = await run([8], { learningRate: () => 0 });

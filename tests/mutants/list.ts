@@ -11,6 +11,20 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "embedding noise is never negative",
+    file: "packages/tensor/src/kernels/noise.ts",
+    find: "/ 8388608.0 - 1.0",
+    replace: "/ 16777216.0",
+    tests: ["packages/autograd/src/ops/noise.test.ts"],
+  },
+  {
+    name: "embedding noise shrinks with the micro-batch",
+    file: "packages/sft/src/embedding-noise.ts",
+    find: "alpha / Math.sqrt(lengths[segment]! * dim)",
+    replace: "alpha / Math.sqrt(batch.segmentIds.length * dim)",
+    tests: ["tests/train.test.ts"],
+  },
+  {
     name: "label smoothing leaves the target its whole share",
     file: "packages/tensor/src/kernels/cross-entropy.ts",
     find: "select(0.0, 1.0 - p.smoothing, i32(i) == target_id)",
@@ -335,7 +349,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "dropout counts examples anew in each micro-batch",
-    file: "packages/sft/src/dropout.ts",
+    file: "packages/sft/src/counters.ts",
     find: "at.firstSegment + segment",
     replace: "segment",
     tests: ["tests/train.test.ts"],

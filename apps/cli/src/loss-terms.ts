@@ -2,6 +2,7 @@ import type { LossTerms } from "@tunesmith/sft";
 import type { ResolvedConfig } from "./config/load.ts";
 
 /** What a config adds to plain cross-entropy. */
-export function lossTermsOf({ train }: Pick<ResolvedConfig, "train">): LossTerms {
-  return { labelSmoothing: train.label_smoothing, zLoss: train.z_loss };
+export function lossTermsOf({ train, seed }: Pick<ResolvedConfig, "train" | "seed">): LossTerms {
+  const { label_smoothing: labelSmoothing, z_loss: zLoss, neftune } = train;
+  return { labelSmoothing, zLoss, noise: neftune === 0 ? undefined : { alpha: neftune, seed } };
 }

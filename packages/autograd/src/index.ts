@@ -22,6 +22,7 @@ export { linearCrossEntropy } from "./ops/linear-cross-entropy.ts";
 export type { CrossEntropyTargets } from "./ops/linear-cross-entropy.ts";
 export { dropout } from "./ops/dropout.ts";
 export type { DropoutKey } from "./ops/dropout.ts";
+export { addNoise } from "./ops/noise.ts";
 export { gelu } from "./ops/gelu.ts";
 export { meanSquaredError } from "./ops/mean-squared-error.ts";
 export { scoreTokens } from "./ops/score-tokens.ts";

@@ -72,6 +72,8 @@ export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 export interface DecodeOptions {
   readonly adapter?: Adapter | undefined;
   readonly recompute?: Recompute | undefined;
+  /** what the embedding gives (scaled where the model scales it) becomes, before learned positions and the layers; default: itself */
+  readonly onEmbedding?: ((embedded: Tensor) => Tensor) | undefined;
   /** shown the hidden states `[T, hidden]` after the embedding (0) and after each layer (1 …), before the final norm */
   readonly onHidden?: ((hidden: Tensor, layer: number) => void) | undefined;
 }
@@ -124,6 +126,7 @@ export function decode(
   const { config } = model;
   let x = embedding(replaced(model, "embedding", options.adapter) ?? model.embedding, tokens.ids);
   if (config.embeddingScale !== 1) x = scale(x, config.embeddingScale);
+  if (options.onEmbedding) x = options.onEmbedding(x);
   if (model.positionEmbedding) x = add(x, embedding(model.positionEmbedding, tokens.positions));
   options.onHidden?.(x, 0);
   for (const [i, layer] of model.layers.entries()) {

@@ -13,7 +13,7 @@ export { parseModelConfig } from "./config.ts";
 export type { Activation, ModelConfig } from "./config.ts";
 export type { RopeConfig } from "./rope.ts";
 export { forward, outputHead } from "./decoder.ts";
-export type { Adapter, Layer, Model, Recompute, Rotary } from "./decoder.ts";
+export type { Adapter, DecodeOptions, Layer, Model, Recompute, Rotary } from "./decoder.ts";
 export type { Linear, Norm } from "./tree.ts";
 export { ModelError } from "./errors.ts";
 export type { ModelErrorCode } from "./errors.ts";

@@ -1,9 +1,13 @@
+import type { EmbeddingNoise } from "./embedding-noise.ts";
+
 /** What training adds to plain cross-entropy. Evaluation scores without any of it. */
 export interface LossTerms {
   /** ε in [0, 1): targets are (1 − ε) · onehot + ε / vocab */
   readonly labelSmoothing?: number;
   /** z ≥ 0: each target's loss grows by z · logsumexp(logits)² */
   readonly zLoss?: number;
+  /** on the embedding (NEFTune); undefined: none */
+  readonly noise?: EmbeddingNoise | undefined;
 }
 
 /** Losses of a micro-batch per position, 0 where there is no target. */

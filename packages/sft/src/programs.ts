@@ -6,22 +6,25 @@ import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
 import { withDropout } from "@tunesmith/lora";
 import { declareTokens, forward, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
+import type { DecodeOptions } from "@tunesmith/models";
 import { scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
-import type { Pending, Program } from "@tunesmith/tensor";
+import type { Inputs, Pending, Program, Tensor } from "@tunesmith/tensor";
 import type { LossTerms, TokenLosses } from "./loss-terms.ts";
 import type { RunShape } from "./run-shape.ts";
 import { ScorePrograms } from "./score.ts";
 import { rowsFor } from "./step-memory.ts";
 import type { StepMemory } from "./step-memory.ts";
-import { declareDropout, dropoutValues } from "./dropout.ts";
+import { counterValues, declareCounters, seedWords } from "./counters.ts";
+import { declareNoise, noiseValues } from "./embedding-noise.ts";
 import { declareTargets, targetValues } from "./targets.ts";
 import type { Tuning } from "./tuning.ts";
 
 export class RunPrograms {
   readonly scores: ScorePrograms;
   readonly #tuning: Tuning;
+  readonly #terms: LossTerms;
   readonly #optimizer: Optimizer;
   readonly #microBatches: ReadonlyMap<number, Program>;
   readonly #update: Program;
@@ -33,6 +36,7 @@ export class RunPrograms {
   ) {
     const { optimizer, shape } = options;
     this.#tuning = tuning;
+    this.#terms = options.terms ?? {};
     this.#optimizer = optimizer;
     this.#microBatches = new Map(
       [...shape.microBatches].map(([tokens, inFlight]) => [
@@ -60,7 +64,7 @@ export class RunPrograms {
    * Adds the gradients of Σ_t weights_t · (CE_t and its loss terms) to the store.
    * @param weights - `[T]` share of each target in the step's objective
    * @param at.step - of the update, from 0
-   * @param at.firstSegment - segments in earlier micro-batches of the step: dropout counts examples over the whole step
+   * @param at.firstSegment - segments in earlier micro-batches of the step: dropout and noise count examples over the whole step
    * @returns `[bucket]` numbers each
    */
   microBatch(
@@ -69,13 +73,16 @@ export class RunPrograms {
     at: { readonly step: number; readonly firstSegment: number },
   ): Promise<TokenLosses> {
     const { model, dropout } = this.#tuning;
+    const { noise } = this.#terms;
     const tokens = tokenBucket(batch.inputIds.length);
     const program = this.#microBatches.get(tokens)!;
     const limits = { vocab: model.config.vocabSize, positions: model.positions };
     const pending = program.replay({
       ...tokenValues(batch, tokens, limits),
       ...targetValues(batch, weights, tokens),
-      ...(dropout ? dropoutValues(batch, tokens, { ...at, seed: dropout.seed }) : {}),
+      ...(dropout || noise ? counterValues(batch, tokens, at) : {}),
+      ...(dropout ? { seed: seedWords(dropout.seed) } : {}),
+      ...(noise ? noiseValues(batch, tokens, noise, model.config.hiddenSize) : {}),
     });
     return output(pending, (values) => values as unknown as TokenLosses);
   }
@@ -103,16 +110,23 @@ function recordMicroBatch(
 ): Program {
   const { model, adapter, dropout } = tuning;
   const { recompute, chunkRows } = memory;
+  const randomized = (inputs: Inputs, positions: Tensor): DecodeOptions => {
+    if (!dropout && !terms.noise) return { adapter };
+    const counters = declareCounters(inputs, tokens, positions);
+    return {
+      adapter:
+        adapter && dropout
+          ? withDropout(adapter, dropout.p, { ...counters, seed: inputs.input("seed", [2], "u32") })
+          : adapter,
+      onEmbedding: terms.noise && declareNoise(inputs, tokens, counters),
+    };
+  };
   return record(
     model.device,
     `micro-batch of ${tokens} tokens`,
     (inputs) => {
       const sequence = declareTokens(inputs, tokens);
-      const training =
-        adapter && dropout
-          ? withDropout(adapter, dropout.p, declareDropout(inputs, tokens, sequence.positions))
-          : adapter;
-      const hidden = forward(model, sequence, { adapter: training, recompute });
+      const hidden = forward(model, sequence, { ...randomized(inputs, sequence.positions), recompute });
       const { loss, ...perToken } = linearCrossEntropy(hidden, outputHead(model, adapter), {
         ...declareTargets(inputs, tokens),
         softCap: model.config.logitSoftCap,

@@ -4,7 +4,7 @@ import { makeBatch, taskCounts, targetScale } from "@tunesmith/data";
 import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
 import type { Optimizer } from "@tunesmith/optim";
 import { autotune } from "@tunesmith/tensor";
-import { segmentCount } from "./dropout.ts";
+import { segmentCount } from "./counters.ts";
 import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";

@@ -62,6 +62,7 @@ export type { NormSpec } from "./kernels/norm.ts";
 export { decomposedFactor, divideInto, scaleColumns } from "./kernels/decomposed.ts";
 export { accumulate, addScaled, fill, multiply, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
+export { uniformNoise } from "./kernels/noise.ts";
 export { adamw8bitUpdate } from "./kernels/adamw-8bit.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export {

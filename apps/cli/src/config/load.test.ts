@@ -290,7 +290,7 @@ describe("what this version does not have", () => {
   test.each([
     ["tune: {bias: all}", "tune.bias", "none | lora_only"],
     ["stages: []", "stages", undefined],
-    ["train: {neftune: 5}", "train.neftune", undefined],
+    ["train: {compute: mixed}", "train.compute", undefined],
     ["  logging: {every: 1}", "data.logging", undefined],
   ])("%s", async (line, key, expected) => {
     const error = await failure(`${MINIMAL}${line}\n`);

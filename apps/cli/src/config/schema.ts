@@ -216,6 +216,11 @@ const trainSchema = z.strictObject({
     .default(0)
     .describe("ε: targets are (1 - ε) · onehot + ε / vocabulary, in training only"),
   z_loss: z.number().min(0).default(0).describe("adds z · logsumexp² to each target's loss, in training only"),
+  neftune: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe("alpha of NEFTune: noise on the embedding, uniform in ± alpha / √(tokens · dim), in training only"),
   recompute: z.enum(["auto", "none", "layer"]).default("auto").describe("activation checkpointing"),
   memory_budget: z
     .union([z.literal("auto"), z.string().regex(BYTES_PATTERN), positiveInt])

@@ -4,7 +4,7 @@
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../kernel.ts";
 import type { Element, Kernel, ParamType } from "../kernel.ts";
 
-const LANES = 64;
+export const LANES = 64;
 
 /**
  * WGSL: `fn philox4x32(counter: vec4u, key: vec2u) -> vec4u`, Philox 4x32-10 (Salmon et al. 2011), the same words as
@@ -47,14 +47,16 @@ const READS: Readonly<Record<Reads, Element>> = {
   positions: "u32",
 };
 
-const workgroups = ({ rows, dim }: Readonly<Record<Params, number>>): number =>
-  Math.ceil((rows * Math.ceil(dim / 4)) / LANES);
+/** Workgroups of a kernel whose lanes take four features of a row each. */
+export function foursGroups(rows: number, dim: number): number {
+  return Math.ceil((rows * Math.ceil(dim / 4)) / LANES);
+}
 
-const source = (assign: "=" | "+="): string => /* wgsl */ `
-    ${PHILOX}
-    @compute @workgroup_size(${LANES})
-    fn main(${MAIN_ARGS}) {
-      ${GROUP_INDEX}
+/**
+ * WGSL: `example`, `position` and the `words` of this lane's counter (position · ⌈dim/4⌉ + ⌊f/4⌋, example, site, step), which
+ * belong to the `count` elements from `start` on.
+ */
+export const ELEMENT_WORDS: string = /* wgsl */ `
       let fours = (p.dim + 3u) / 4u;
       let i = group * ${LANES}u + lane;
       let row = i / fours;
@@ -64,9 +66,16 @@ const source = (assign: "=" | "+="): string => /* wgsl */ `
       if (p.keyed != 0u) { example = examples[row]; position = positions[row]; }
       let four = i % fours;
       let words = philox4x32(vec4u(position * fours + four, example, p.site, step[0]), vec2u(seed[0], seed[1]));
-      let keep = select(vec4f(0.0), vec4f(p.scale), words >= vec4u(p.threshold));
       let start = row * p.dim + 4u * four;
-      let count = min(4u, p.dim - 4u * four);
+      let count = min(4u, p.dim - 4u * four);`;
+
+const source = (assign: "=" | "+="): string => /* wgsl */ `
+    ${PHILOX}
+    @compute @workgroup_size(${LANES})
+    fn main(${MAIN_ARGS}) {
+      ${GROUP_INDEX}
+      ${ELEMENT_WORDS}
+      let keep = select(vec4f(0.0), vec4f(p.scale), words >= vec4u(p.threshold));
       for (var j = 0u; j < count; j++) {
         // not x · 0: a dropped element is 0 whatever it was
         out[start + j] ${assign} select(0.0, x[start + j] * keep[j], keep[j] != 0.0);
@@ -84,7 +93,7 @@ export const dropoutMask: Kernel<Params, Reads, "out", never> = defineKernel({
   reads: READS,
   writes: { out: "f32" },
   inPlace: { out: ["x"] },
-  workgroups,
+  workgroups: ({ rows, dim }) => foursGroups(rows, dim),
   wgsl: () => source("="),
 });
 
@@ -94,6 +103,6 @@ export const addDropoutMask: Kernel<Params, Reads, never, "out"> = defineKernel(
   params: PARAMS,
   reads: READS,
   updates: { out: "f32" },
-  workgroups,
+  workgroups: ({ rows, dim }) => foursGroups(rows, dim),
   wgsl: () => source("+="),
 });
