@@ -145,6 +145,27 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/sft/src/guards/guard.test.ts"],
   },
   {
+    name: "checksums of records are not masked",
+    file: "apps/cli/src/tensorboard/tf-record.ts",
+    find: "return (((crc >>> 15) | (crc << 17)) + MASK_DELTA) >>> 0;",
+    replace: "return crc + 0 * MASK_DELTA;",
+    tests: ["apps/cli/src/tensorboard"],
+  },
+  {
+    name: "a resumed event file keeps what was cut from the log",
+    file: "apps/cli/src/tensorboard/event-file.ts",
+    find: ".slice(0, 1 + lines.length)",
+    replace: "",
+    tests: ["apps/cli/src/tensorboard"],
+  },
+  {
+    name: "lost records of a resumed run stay lost",
+    file: "apps/cli/src/tensorboard/event-file.ts",
+    find: "lines.slice(Math.max(0, ends.length - 1))",
+    replace: "lines.slice(lines.length)",
+    tests: ["apps/cli/src/tensorboard"],
+  },
+  {
     name: "the middle of a resumed run passes for its start",
     file: "packages/sft/src/guards/guard.ts",
     find: 'event.type === "step" ? event.step === 1 : event.step === 0;',

@@ -26,10 +26,15 @@ export function scoreLine(prefix: "eval" | "test", { tasks, ...result }: EvalRes
   return { ...Object.fromEntries(Object.entries(result).map(([key, value]) => [`${prefix}_${key}`, value])), tasks };
 }
 
-/** What the metrics of a run folder tell of its steps, evaluations and probes, in order. */
+/** Lines of a run's metrics.jsonl. */
+export async function readLog(files: Files, folder: string): Promise<string[]> {
+  const text = await readText(files, files.join(folder, METRICS_FILE));
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** What they tell of its steps, evaluations and probes, in order. */
 export async function readEvents(files: Files, folder: string): Promise<(StepEvent | EvalEvent | ProbeEvent)[]> {
-  const lines = (await readText(files, files.join(folder, METRICS_FILE))).split("\n").filter((line) => line !== "");
-  return lines.flatMap((line) => {
+  return (await readLog(files, folder)).flatMap((line) => {
     const { format_version: _, ...values } = JSON.parse(line) as Record<string, unknown>;
     return eventOf(values) ?? [];
   });

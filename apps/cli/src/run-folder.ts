@@ -7,16 +7,18 @@ import type { ChatTemplates } from "@tunesmith/data";
 import type { NodeFiles } from "@tunesmith/node";
 import { SftError, type Tuning } from "@tunesmith/sft";
 import { CliError } from "./errors.ts";
+import { METRICS_FILE, readLog } from "./metrics-log.ts";
 import { withRoom } from "./room.ts";
+import { EVENT_FILE, openEventFile } from "./tensorboard/event-file.ts";
 import { tunedKind, writeTuned } from "./tuned-folder.ts";
 
 const FORMAT_VERSION = 1;
 /** What tells a run folder from a folder that must not be emptied. */
-const MARKS = ["config.resolved.yaml", "metrics.jsonl"];
+const MARKS = ["config.resolved.yaml", METRICS_FILE];
 
 export interface RunFolder {
   readonly path: string;
-  /** Appends one line to metrics.jsonl. */
+  /** Appends one line to metrics.jsonl, and its numbers to TensorBoard's file. */
   log(line: object): Promise<void>;
   /** Has all lines so far on the disk; returns their bytes. */
   syncLog(): Promise<number>;
@@ -64,12 +66,25 @@ export async function checkOutput(
  */
 export async function createRunFolder(
   path: string,
-  from: { files: NodeFiles; model: string; templates: ChatTemplates | undefined; resumeAt?: number | undefined },
+  from: {
+    files: NodeFiles;
+    model: string;
+    templates: ChatTemplates | undefined;
+    resumeAt?: number | undefined;
+    /** also writes TensorBoard's event file */
+    tensorboard?: boolean;
+  },
 ): Promise<RunFolder> {
   const { files, model, templates, resumeAt } = from;
   if (resumeAt === undefined) for (const name of await listed(files, path)) await files.remove(join(path, name));
-  else await cutLog(files, join(path, "metrics.jsonl"), resumeAt);
-  const metrics = await files.append(join(path, "metrics.jsonl"));
+  else await cutLog(files, join(path, METRICS_FILE), resumeAt);
+  const metrics = await files.append(join(path, METRICS_FILE));
+  const curves = from.tensorboard
+    ? await openEventFile(files, join(path, EVENT_FILE), {
+        lines: await readLog(files, path),
+        now: Date.now,
+      })
+    : undefined;
   const writeText = (name: string, text: string): Promise<void> =>
     files.writeAtomic(join(path, name), [new TextEncoder().encode(text)]);
   const writeJson = (name: string, value: object): Promise<void> =>
@@ -81,9 +96,10 @@ export async function createRunFolder(
     log: (line) => {
       const text = `${JSON.stringify({ format_version: FORMAT_VERSION, ...line })}\n`;
       const bytes = new TextEncoder().encode(text);
-      return withRoom(files, { path, bytes: bytes.length, what: "a line of metrics.jsonl" }, () =>
-        metrics.write(bytes),
-      );
+      return withRoom(files, { path, bytes: bytes.length, what: "a line of metrics.jsonl" }, async () => {
+        await metrics.write(bytes);
+        await curves?.add(line);
+      });
     },
     syncLog: () => metrics.sync(),
     writeText,
@@ -97,6 +113,7 @@ export async function createRunFolder(
     close: async () => {
       await metrics.sync();
       await metrics.close();
+      await curves?.close();
     },
   };
 }

@@ -24,6 +24,7 @@ export async function trainRun(written: LoadedConfig, request: RunRequest): Prom
     files,
     model: config.model,
     templates: data.templates,
+    tensorboard: config.logging.tensorboard,
     resumeAt: run.from?.metrics_bytes,
   });
   try {

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
 import { modelFolder } from "../../../../tests/support/model-folder.ts";
+import { EVENT_FILE } from "../tensorboard/event-file.ts";
+import { recordEnds } from "../tensorboard/tf-record.ts";
 
 const ROWS = Array.from({ length: 14 }, (_, i) =>
   JSON.stringify({ prompt: `Q${i}:`, completion: "ok".repeat(1 + (i % 3)) }),
@@ -26,6 +28,7 @@ function outcome(cwd: string): Record<string, unknown> {
       .digest("hex");
   const lines = readFileSync(join(run, "metrics.jsonl"), "utf8").trimEnd().split("\n");
   return {
+    records: recordEnds(readFileSync(join(run, EVENT_FILE))).length,
     adapter: bytes("adapter", "adapter_model.safetensors"),
     optimizer: bytes("checkpoints", "step-8", "optimizer.safetensors"),
     best: bytes("best.json"),
@@ -56,6 +59,8 @@ describe("--resume", () => {
   test("keeps the newest checkpoints and the best adapters they know of", () => {
     const { folders } = outcome(whole) as { folders: string[] };
     expect(existsSync(join(whole, "run", "sft.json"))).toBe(true);
+    const { records, metrics } = outcome(whole) as { records: number; metrics: object[] };
+    expect(records).toBe(1 + metrics.length);
     expect(folders).toEqual(expect.arrayContaining(["step-6", "step-8"]));
     for (const name of folders) {
       const sealed = existsSync(join(whole, "run", "checkpoints", name, "manifest.json"));

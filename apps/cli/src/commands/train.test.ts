@@ -97,6 +97,7 @@ describe("a run", () => {
       "best.json",
       "checkpoints",
       "config.resolved.yaml",
+      "events.out.tfevents.tunesmith",
       "last.json",
       "mask-report.json",
       "metrics.jsonl",

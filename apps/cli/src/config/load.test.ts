@@ -291,7 +291,7 @@ describe("what this version does not have", () => {
     ["tune: {bias: all}", "tune.bias", "none | lora_only"],
     ["stages: []", "stages", undefined],
     ["train: {compute: mixed}", "train.compute", undefined],
-    ["  logging: {every: 1}", "data.logging", undefined],
+    ["  compute: mixed", "data.compute", undefined],
   ])("%s", async (line, key, expected) => {
     const error = await failure(`${MINIMAL}${line}\n`);
     expect(error).toMatchObject({ code: "NOT_SUPPORTED", line: 6, fix: expect.any(String) });

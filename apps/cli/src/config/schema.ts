@@ -272,6 +272,11 @@ export const configSchema = z.strictObject({
   probe: probeSchema
     .optional()
     .describe("what must not be lost: scored at step 0, every eval.every updates, at the end"),
+  logging: z
+    .strictObject({
+      tensorboard: z.boolean().default(true).describe("TensorBoard's event file beside metrics.jsonl"),
+    })
+    .prefault({}),
   checkpoint: z
     .strictObject({
       every: positiveInt.default(100).describe("updates from one to the next"),
