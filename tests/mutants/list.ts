@@ -11,6 +11,20 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "adafactor clips no update",
+    file: "packages/tensor/src/kernels/adafactor.ts",
+    find: "max(1.0, sqrt(meanSquare[0]) / p.threshold)",
+    replace: "1.0",
+    tests: ["packages/optim/src/adafactor.test.ts"],
+  },
+  {
+    name: "every row slice has adafactor's first rows",
+    file: "packages/optim/src/adafactor.ts",
+    find: "first: firstRow,",
+    replace: "first: 0 * firstRow,",
+    tests: ["packages/optim/src/adafactor.test.ts"],
+  },
+  {
     name: "embedding noise is never negative",
     file: "packages/tensor/src/kernels/noise.ts",
     find: "/ 8388608.0 - 1.0",

@@ -3,6 +3,8 @@
  *
  * @packageDocumentation
  */
+export { adafactor } from "./adafactor.ts";
+export type { AdafactorOptions } from "./adafactor.ts";
 export { adamw } from "./adamw.ts";
 export type { AdamwOptions } from "./adamw.ts";
 export { adamw8bit } from "./adamw8bit.ts";
@@ -25,7 +27,8 @@ export type { Schedule } from "./schedule.ts";
 export { sgd } from "./sgd.ts";
 export type { SgdOptions } from "./sgd.ts";
 export type { QuantizedMoments } from "./quantized.ts";
+export type { SavedState } from "./saved-state.ts";
 export { ParameterStore } from "./store.ts";
-export type { Moment, ParameterPart, ParameterViews, SavedState, Shard } from "./store.ts";
+export type { FactoredMoment, Moment, ParameterPart, ParameterViews, Shard } from "./store.ts";
 export { scalarCount } from "./update.ts";
 export type { UpdateAt } from "./update.ts";

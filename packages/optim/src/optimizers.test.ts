@@ -5,6 +5,7 @@ import type { Device, Program } from "@tunesmith/tensor";
 import { maxAbsError, readGolden, relativeMaxError, seededNormals } from "@tunesmith/testing";
 import * as reference from "@tunesmith/testing";
 import { testDevice } from "../../../tests/support/device.ts";
+import { adafactor } from "./adafactor.ts";
 import { adamw } from "./adamw.ts";
 import type { AdamwOptions } from "./adamw.ts";
 import { lion } from "./lion.ts";
@@ -51,10 +52,11 @@ interface TorchArgs {
   readonly nesterov?: boolean;
   readonly weight_decay?: number;
 }
-/** Goldens of torch's optimizers (Lion's of bitsandbytes'), and ours with their arguments. */
+/** Goldens of torch's optimizers (Lion's of bitsandbytes', Adafactor's of transformers'), and ours with their arguments. */
 const OPTIMIZERS: Record<string, (args: TorchArgs) => Optimizer> = {
   adamw: ({ betas, eps, weight_decay: weightDecay = 0 }) => adamw({ betas, eps, weightDecay }),
   adamw_b95: ({ betas, eps, weight_decay: weightDecay = 0 }) => adamw({ betas, eps, weightDecay }),
+  adafactor: ({ weight_decay: weightDecay = 0 }) => adafactor({ weightDecay }),
   sgd: ({ momentum = 0, weight_decay: weightDecay = 0 }) => sgd({ momentum, weightDecay }),
   sgd_momentum: ({ momentum = 0, weight_decay: weightDecay = 0 }) => sgd({ momentum, weightDecay }),
   sgd_nesterov: ({ momentum = 0, weight_decay: weightDecay = 0 }) => sgd({ momentum, weightDecay, nesterov: true }),
@@ -217,6 +219,7 @@ describe("an update", () => {
     ["sgd", sgd({ momentum: 0, weightDecay: 0.1 })],
     ["sgd with momentum", sgd({ momentum: 0.9, weightDecay: 0.1 })],
     ["lion", lion({ betas: [0.9, 0.99], weightDecay: 0.1 })],
+    ["adafactor", adafactor({ weightDecay: 0.1 })],
   ])("%s: replay equals eager bit for bit, recording bakes no step in, a halt stops it", async (_, each) => {
     const [a, b] = [problemStore(device, each), problemStore(device, each)];
     const update = recordUpdate(a, each);

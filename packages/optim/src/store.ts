@@ -1,30 +1,30 @@
 import { nearest } from "@tunesmith/core";
-import { elementCount, state, Tensor, viewOf } from "@tunesmith/tensor";
-import type { Category, Device, DType } from "@tunesmith/tensor";
+import { elementCount, state, viewOf } from "@tunesmith/tensor";
+import type { Category, Device, Tensor } from "@tunesmith/tensor";
 import { OptimError } from "./errors.ts";
 import { layoutParameters, QUANTIZED_BLOCK } from "./layout.ts";
 import type { ParameterLayout, ParameterSpec } from "./layout.ts";
 import { codeTables, quantizedMoments, SMALLEST_QUANTIZED } from "./quantized.ts";
 import type { QuantizedMoments } from "./quantized.ts";
+import { savedState, words } from "./saved-state.ts";
+import type { SavedState } from "./saved-state.ts";
 
 /**
  * Running averages that an optimizer may keep: of gradients, and of their squares (torch: `exp_avg`, `exp_avg_sq`), in f32;
- * `quantized`: both of them in eight bits.
+ * `quantized`: both of them in eight bits; `factored`: of squares, a number per row and per column (see `adafactor`).
  */
-export type Moment = "m" | "v" | "quantized";
+export type Moment = "m" | "v" | "quantized" | "factored";
+
+/** Running averages of squared gradients of a parameter [rows, …]: their means over each row and over each column. */
+export interface FactoredMoment {
+  /** f32 [rows] */
+  readonly rows: Tensor<"f32">;
+  /** f32 [elements of a row]; [1] for a vector */
+  readonly columns: Tensor<"f32">;
+}
 
 /** What is kept per parameter as an f32 array of its shape. */
 export type ParameterPart = "values" | "gradients" | "m" | "v";
-
-/** A piece of an optimizer's state of one parameter, as checkpoints keep it. */
-export interface SavedState {
-  readonly dtype: "F32" | "U8";
-  /** number of elements */
-  readonly size: number;
-  /** little-endian bytes */
-  read(): Promise<Uint8Array>;
-  write(bytes: Uint8Array): void;
-}
 
 /** Views of consecutive rows of a parameter. */
 export interface ParameterViews {
@@ -70,6 +70,7 @@ export class ParameterStore {
   /** where a moment is quantized: what its codes mean */
   readonly codeTables: Tensor<"f32"> | undefined;
   readonly #views = new Map<string, readonly ParameterViews[]>();
+  readonly #factors = new Map<string, FactoredMoment>();
 
   /**
    * @param specs - names are unique; order is kept within each group
@@ -89,7 +90,7 @@ export class ParameterStore {
     const marked = quantizes ? specs.map((spec) => ({ ...spec, quantized: isLarge(spec) })) : specs;
     this.layout = layoutParameters(marked, device.facts.maxBindingBytes);
     this.codeTables = this.layout.shards.some((shard) => shard.quantized) ? codeTables(device) : undefined;
-    const f32: ParameterPart[] = quantizes ? ["m", "v"] : moments.filter((moment) => moment !== "quantized");
+    const f32: ParameterPart[] = quantizes ? ["m", "v"] : moments.filter((moment) => moment === "m" || moment === "v");
     const categories = {
       values: category,
       gradients: "gradients",
@@ -119,6 +120,16 @@ export class ParameterStore {
       });
       this.#views.set(name, views);
     }
+    if (moments.includes("factored"))
+      for (const { name, shape } of specs) {
+        const moment = (part: string, size: number): Tensor<"f32"> =>
+          state(device, { shape: [size], dtype: "f32", category: "optimizer", label: `${part} of ${name}` });
+        const [rows = 1] = shape;
+        this.#factors.set(name, {
+          rows: moment("rows", rows),
+          columns: moment("columns", elementCount(shape) / rows),
+        });
+      }
     this.halt = state(device, { shape: [1], dtype: "u32", category: "optimizer", label: "halt" });
   }
 
@@ -156,6 +167,21 @@ export class ParameterStore {
         },
       );
     return whole!;
+  }
+
+  /**
+   * The factored moment of a parameter.
+   * @throws OptimError `PARAMETER_UNKNOWN`, `MOMENT_UNKNOWN`
+   */
+  factors(name: string): FactoredMoment {
+    this.slices(name); // throws for an unknown name
+    const found = this.#factors.get(name);
+    if (found) return found;
+    throw new OptimError("MOMENT_UNKNOWN", "these parameters have no factored moments: the store keeps none", {
+      received: "factored",
+      expected: this.moments.join(", "),
+      fix: "make the ParameterStore with the moments of the optimizer that is used",
+    });
   }
 
   /**
@@ -211,13 +237,16 @@ export class ParameterStore {
 
   /**
    * What the optimizer keeps of all parameters, for checkpoints: `m.NAME` and `v.NAME` in f32; where they are quantized a
-   * code per element, and in `scales.NAME` the largest magnitudes of every block of 256 elements, of m and of v in turns.
+   * code per element, and in `scales.NAME` the largest magnitudes of every block of 256 elements, of m and of v in turns;
+   * factored ones as `rows.NAME` and `columns.NAME`.
    */
   get savedStates(): ReadonlyMap<string, SavedState> {
     const states = new Map<string, SavedState>();
     for (const [name, slices] of this.layout.slices) {
       const size = slices.reduce((n, { shape }) => n + elementCount(shape), 0);
       const { quantized } = this.shards[slices[0]!.shard]!;
+      for (const [part, tensor] of Object.entries(this.#factors.get(name) ?? {}))
+        states.set(`${part}.${name}`, savedState("F32", tensor.size, [tensor]));
       for (const moment of ["m", "v"] as const) {
         if (quantized) {
           const pieces = slices.map(({ shard, start, shape }) =>
@@ -258,6 +287,7 @@ export class ParameterStore {
   dispose(): void {
     for (const { quantized, ...flat } of this.shards)
       for (const tensor of [...Object.values(flat), ...Object.values(quantized ?? {})]) tensor.dispose();
+    for (const { rows, columns } of this.#factors.values()) for (const tensor of [rows, columns]) tensor.dispose();
     this.codeTables?.dispose();
     this.halt.dispose();
   }
@@ -265,39 +295,6 @@ export class ParameterStore {
 
 function isLarge({ shape }: ParameterSpec): boolean {
   return elementCount(shape) >= SMALLEST_QUANTIZED;
-}
-
-/** Elements `start` … of a tensor for the host, which may read and write at any word. */
-function words<D extends DType>(tensor: Tensor<D>, start: number, size: number): Tensor<D> {
-  const { device, dtype, storage, byteOffset } = tensor;
-  return new Tensor(device, [size], dtype, storage, byteOffset + 4 * start);
-}
-
-function savedState(dtype: SavedState["dtype"], size: number, pieces: readonly Tensor[]): SavedState {
-  const lengths = pieces.map((piece) => 4 * piece.size);
-  return {
-    dtype,
-    size,
-    read: async () => {
-      const out = new Uint8Array(lengths.reduce((a, b) => a + b, 0));
-      let at = 0;
-      for (const [i, piece] of pieces.entries()) {
-        const { buffer, byteOffset, byteLength } = await piece.read();
-        out.set(new Uint8Array(buffer, byteOffset, byteLength), at);
-        at += lengths[i]!;
-      }
-      return out.subarray(0, size * (dtype === "F32" ? 4 : 1));
-    },
-    write: (bytes) => {
-      const padded = new Uint8Array(lengths.reduce((a, b) => a + b, 0)); // codes fill whole words
-      padded.set(bytes);
-      let at = 0;
-      for (const [i, piece] of pieces.entries()) {
-        const part = padded.buffer.slice(at, (at += lengths[i]!));
-        piece.write(piece.dtype === "f32" ? new Float32Array(part) : new Uint32Array(part));
-      }
-    },
-  };
 }
 
 function joined(pieces: readonly Float32Array[]): Float32Array {

@@ -63,6 +63,14 @@ export { decomposedFactor, divideInto, scaleColumns } from "./kernels/decomposed
 export { accumulate, addScaled, fill, multiply, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
 export { uniformNoise } from "./kernels/noise.ts";
+export {
+  adafactorApply,
+  adafactorColumns,
+  adafactorColumnSums,
+  adafactorRows,
+  adafactorSquares,
+  rowBlocks,
+} from "./kernels/adafactor.ts";
 export { adamw8bitUpdate } from "./kernels/adamw-8bit.ts";
 export { gatherRows, gatherRowsInto, orderByIds, scatterAddRows, scatterRows } from "./kernels/rows.ts";
 export {

@@ -12,6 +12,7 @@ export const KEYS_OF_OTHERS = {
   adamw8bit: ["momentum", "nesterov"],
   sgd: ["betas", "eps"],
   lion: ["eps", "momentum", "nesterov"],
+  adafactor: ["betas", "eps", "momentum", "nesterov"],
 } as const;
 
 /** Keys of `tune` that say what an adapter is and how it trains. */

@@ -199,7 +199,7 @@ const trainSchema = z.strictObject({
   lr_power: share.default(1).describe("of polynomial"),
   warmup_ratio: z.number().min(0).max(1).optional().describe("default 0.03, unless warmup_steps is written"),
   warmup_steps: z.int().min(0).optional(),
-  optimizer: z.enum(["adamw", "adamw8bit", "sgd", "lion"]).default("adamw"),
+  optimizer: z.enum(["adamw", "adamw8bit", "sgd", "lion", "adafactor"]).default("adamw"),
   betas: z
     .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
     .optional()
