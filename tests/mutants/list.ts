@@ -180,6 +180,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["apps/cli/src/tensorboard"],
   },
   {
+    name: "keep: best hands over the last state",
+    file: "apps/cli/src/kept-state.ts",
+    find: "  await readTuned(files,",
+    replace: "  void (0, files,",
+    tests: ["apps/cli/src/commands/train-keep.test.ts"],
+  },
+  {
+    name: "the last state is lost where the best is kept",
+    file: "apps/cli/src/kept-state.ts",
+    find: "if (!sealed) await folder.save(last",
+    replace: "if (sealed) await folder.save(last",
+    tests: ["apps/cli/src/commands/train-keep.test.ts"],
+  },
+  {
     name: "the middle of a resumed run passes for its start",
     file: "packages/sft/src/guards/guard.ts",
     find: 'event.type === "step" ? event.step === 1 : event.step === 0;',

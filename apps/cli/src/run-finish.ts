@@ -2,6 +2,7 @@
 
 import { evaluate, type EvalResult, ScorePrograms } from "@tunesmith/sft";
 import type { Context } from "./context.ts";
+import { takeKept } from "./kept-state.ts";
 import { readEvents, scoreLine } from "./metrics-log.ts";
 import { probeLines, probeReport, type ProbeReport } from "./probe-report.ts";
 import { saveProfile } from "./profile.ts";
@@ -18,13 +19,15 @@ export interface TrainDocument extends Progress {
   /** path of the model folder then */
   readonly model: string | null;
   readonly total_steps: number;
+  /** step of the state that is handed over and was tested */
+  readonly kept_step: number;
   readonly test: EvalResult | undefined;
   /** what the run has cost */
   readonly probe: ProbeReport | undefined;
   readonly seconds: number;
 }
 
-/** Saves the last state, scores the test rows unless the run was stopped, and writes the hand-over. */
+/** Saves the last state or the best, scores the test rows unless the run was stopped, and writes the hand-over. */
 export async function finishRun(
   run: PreparedRun,
   progress: Progress,
@@ -33,11 +36,12 @@ export async function finishRun(
   const { files, data, tuning, profiler } = run;
   const { config } = run.loaded;
   const kind = tunedKind(tuning);
+  const kept = await takeKept(run, progress, folder);
   await folder.save(".", tuning, { exact: false });
-  await folder.writeJson("last.json", { step: progress.steps, path: "." });
-  const test = context.signal.aborted ? undefined : await scoreTest(run, folder);
+  const test = context.signal.aborted ? undefined : await scoreTest(run, kept, folder);
   if (profiler) await saveProfile(await profiler.stop(), folder, context);
-  const events = await readEvents(files, folder.path);
+  const events = (await readEvents(files, folder.path)).filter(({ step }) => step <= kept);
+  const evaluation = events.findLast((event) => event.type === "eval");
   const probe = probeReport(events.filter((event) => event.type === "probe"));
   for (const line of probe ? probeLines(probe) : []) context.say(line);
   await folder.writeJson("sft.json", {
@@ -47,7 +51,8 @@ export async function finishRun(
     method: config.tune.method,
     seed: config.seed,
     steps: progress.steps,
-    eval: progress.eval ?? null,
+    kept_step: kept,
+    eval: evaluation?.result ?? null,
     test: test ?? null,
     probe: probe ?? null,
   });
@@ -58,18 +63,23 @@ export async function finishRun(
     model: null,
     [kind]: files.join(folder.path, kind),
     total_steps: data.schedule.totalSteps,
+    kept_step: kept,
     ...progress,
     test,
     probe,
   };
 }
 
-async function scoreTest({ tuning, data, choice }: PreparedRun, folder: RunFolder): Promise<EvalResult | undefined> {
+async function scoreTest(
+  { tuning, data, choice }: PreparedRun,
+  step: number,
+  folder: RunFolder,
+): Promise<EvalResult | undefined> {
   if (data.test === undefined) return undefined;
   const tasks = [...new Set(data.test.map((example) => example.task))];
   const programs = new ScorePrograms(tuning, choice);
   const options = { examples: data.test, batchSize: choice.microBatchSize };
   const result = await evaluate(tuning, options, tasks, programs).finally(() => programs.dispose());
-  await folder.log({ step: data.schedule.totalSteps, ...scoreLine("test", result) });
+  await folder.log({ step, ...scoreLine("test", result) });
   return result;
 }

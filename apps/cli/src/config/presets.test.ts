@@ -38,12 +38,13 @@ describe("presets", () => {
   });
 
   test("small-data: many epochs, ended by early stopping on rows held back", () => {
-    const { data, train, eval: evaluation } = load("preset: small-data\n").config;
+    const { data, train, eval: evaluation, keep } = load("preset: small-data\n").config;
     expect(train.epochs).toBeGreaterThanOrEqual(15);
     expect(train.epochs).toBeLessThanOrEqual(20);
     expect(train).toMatchObject({ batch_size: 4, learning_rate: 1e-4, weight_decay: 0.01 });
     expect(data.eval_split).toBe(0.1);
     expect(evaluation.patience).toBe(5);
+    expect(keep).toBe("best");
   });
 
   test("small-data takes eval rows that are named instead of holding some back", () => {

@@ -92,6 +92,7 @@ const smallData = (method: unknown): readonly Suggestion[] => [
   },
   { key: ["eval", "every"], value: 20, reason: "the best point passes quickly" },
   { key: ["eval", "patience"], value: 5, reason: "early stopping: 100 updates without a lower eval loss" },
+  { key: ["keep"], value: "best", reason: "what came after the lowest eval loss was reciting" },
 ];
 
 /**

@@ -124,6 +124,12 @@ function* presetRules({ config }: Checked): Generator<Problem> {
 }
 
 function* evalRules({ config }: Checked): Generator<Problem> {
+  if (config.keep === "best" && config.data.eval === undefined && config.data.eval_split === undefined)
+    yield conflict(
+      ["keep"],
+      "is best, and there are no eval rows to tell which state is",
+      "add data.eval or data.eval_split, or remove keep",
+    );
   const { data } = config;
   if (config.eval.patience !== null && data.eval === undefined && data.eval_split === undefined)
     yield conflict(

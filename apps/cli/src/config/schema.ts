@@ -272,6 +272,10 @@ export const configSchema = z.strictObject({
   probe: probeSchema
     .optional()
     .describe("what must not be lost: scored at step 0, every eval.every updates, at the end"),
+  keep: z
+    .enum(["last", "best"])
+    .default("last")
+    .describe("the state that is handed over; best: of the lowest eval loss"),
   logging: z
     .strictObject({
       tensorboard: z.boolean().default(true).describe("TensorBoard's event file beside metrics.jsonl"),
