@@ -1,5 +1,5 @@
-// modules_to_save against transformers: at the base's weights the gradients of head and embedding are those of full
-// fine-tuning. Then forward, scoring, generation, saving and merging of weights that have moved.
+// modules_to_save and trainable_token_indices against transformers: at the base's weights the gradients of head and
+// embedding, or of some of their rows, are those of full fine-tuning. Then forward, scoring, generation, saving and merging of weights that have moved.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,26 +19,29 @@ import { logitsOf } from "../support/logits.ts";
 const HEAD = "base_model.model.lm_head.weight";
 const EMBEDDING = "base_model.model.model.embed_tokens.weight";
 const IDS = Array.from({ length: 16 }, (_, i) => 3 + ((i * i * 7 + i * 5) % 250));
-const config = (modulesToSave: string[]): Parameters<typeof tuneLora>[1] => ({
+type Options = Parameters<typeof tuneLora>[1];
+const config = (given: Partial<Options>): Options => ({
   r: 2,
   alpha: 4,
   useRslora: false,
   targetModules: ["q_proj"],
-  modulesToSave,
+  ...given,
 });
+/** Some of them are among `IDS`. */
+const TOKENS = [8, 250, 3, 15];
 
 let device: Device;
 beforeAll(async () => {
   device = await testDevice();
 });
 
-async function gradients(base: string): Promise<Map<string, Float32Array>> {
+async function gradients(base: string, options: Partial<Options>): Promise<Map<string, Float32Array>> {
   const model = await loadModel(device, nodeFiles(), goldenPath("models", base));
-  const tuned = tuneLora(model, config(["lm_head", "embed_tokens"]), { seed: 1 });
+  const tuned = tuneLora(model, config(options), { seed: 1 });
   const golden = readGolden("models", base, "golden_plain.safetensors");
   // a rate of 0 leaves all as it is, and AdamW's first moment is then (1 − β₁) times the gradient
-  const options = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
-  const [step] = await runSteps(tuned, golden, options);
+  const run = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
+  const [step] = await runSteps(tuned, golden, run);
   expect(Math.abs(step!.loss - golden.get("loss")!.values[0]!)).toBeLessThan(2e-5);
   const moments = await tuned.store.readAll("m");
   tuned.store.dispose();
@@ -47,22 +50,45 @@ async function gradients(base: string): Promise<Map<string, Float32Array>> {
 }
 
 test("head and embedding start as the base's and get the gradients of full fine-tuning", async () => {
-  const found = await gradients("llama-untied");
+  const found = await gradients("llama-untied", { modulesToSave: ["lm_head", "embed_tokens"] });
   const expected = readGolden("models", "llama-untied", "grads_plain.safetensors");
   expect(gradientError(found.get(HEAD)!, expected.get("lm_head.weight")!.values)).toBeLessThan(1e-4);
   expect(gradientError(found.get(EMBEDDING)!, expected.get("model.embed_tokens.weight")!.values)).toBeLessThan(1e-4);
 });
 
 test("of a tied base they are two weights, whose gradients add up to the tied one's", async () => {
-  const found = await gradients("qwen2-tied");
+  const found = await gradients("qwen2-tied", { modulesToSave: ["lm_head", "embed_tokens"] });
   const expected = readGolden("models", "qwen2-tied", "grads_plain.safetensors");
   const sum = found.get(HEAD)!.map((value, i) => value + found.get(EMBEDDING)![i]!);
   expect(gradientError(sum, expected.get("model.embed_tokens.weight")!.values)).toBeLessThan(1e-4);
 });
 
+// of a tied base both uses of a row add up
+test.each(["llama-untied", "qwen2-tied"])("rows of tokens get the gradients of full fine-tuning, %s", async (base) => {
+  const inText = [...new Set(readGolden("models", base, "golden_plain.safetensors").get("input_ids")!.values)];
+  const ids = [inText[4]!, 250, inText[1]!];
+  const tied = base === "qwen2-tied";
+  const found = await gradients(base, { trainableTokens: tied ? ids : { embed_tokens: ids, lm_head: ids.slice(1) } });
+  const expected = readGolden("models", base, "grads_plain.safetensors");
+  let compared = 0;
+  for (const [name, gradient] of found) {
+    if (!name.endsWith("trainable_tokens_delta")) continue;
+    const path = /^base_model\.model\.(.*)\.token_adapter/.exec(name)![1]!;
+    const { values, shape } = expected.get(`${path}.weight`)!;
+    const dim = shape[1]!;
+    const rows = (path === "lm_head" ? ids.slice(1) : ids).flatMap((id) => [
+      ...values.subarray(id * dim, (id + 1) * dim),
+    ]);
+    expect(Math.max(...rows.map(Math.abs))).toBeGreaterThan(1e-3);
+    expect(gradientError(gradient, Float32Array.from(rows)), name).toBeLessThan(1e-4);
+    compared++;
+  }
+  expect(compared).toBe(tied ? 1 : 2);
+});
+
 test("biases of the targets get the gradients of full fine-tuning, and no decay", async () => {
   const model = await loadModel(device, nodeFiles(), goldenPath("models", "qwen2-tied"));
-  const targets = { ...config([]), targetModules: ["q_proj", "v_proj", "o_proj"], bias: "lora_only" as const };
+  const targets = { ...config({}), targetModules: ["q_proj", "v_proj", "o_proj"], bias: "lora_only" as const };
   const tuned = tuneLora(model, targets, { seed: 1 });
   const golden = readGolden("models", "qwen2-tied", "golden_plain.safetensors");
   const options = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
@@ -81,13 +107,16 @@ test("biases of the targets get the gradients of full fine-tuning, and no decay"
 });
 
 // a tied base, so that merging has to untie it
-describe.each([
-  ["llama-untied", ["lm_head", "model.embed_tokens"]],
-  ["llama-bf16", ["lm_head"]],
-  ["qwen2-tied", ["lm_head"]],
-  ["qwen2-tied", ["embed_tokens"]],
-  ["qwen2-tied", []], // biases alone
-])("%s with %j", (base, modules) => {
+describe.each<[string, Partial<Options>]>([
+  ["llama-untied", { modulesToSave: ["lm_head", "model.embed_tokens"] }],
+  ["llama-bf16", { modulesToSave: ["lm_head"] }],
+  ["qwen2-tied", { modulesToSave: ["lm_head"] }],
+  ["qwen2-tied", { modulesToSave: ["embed_tokens"] }],
+  ["qwen2-tied", {}], // biases alone
+  ["llama-untied", { trainableTokens: { lm_head: TOKENS } }],
+  ["llama-bf16", { trainableTokens: { embed_tokens: TOKENS, lm_head: TOKENS } }],
+  ["qwen2-tied", { trainableTokens: TOKENS }],
+])("%s with %j", (base, options) => {
   const folder = mkdtempSync(join(tmpdir(), "tunesmith-"));
   const adapterFolder = join(folder, "adapter");
   let model: Model;
@@ -95,7 +124,7 @@ describe.each([
   let moved: Float32Array;
   beforeAll(async () => {
     model = await loadModel(device, nodeFiles(), goldenPath("models", base));
-    const tuned = tuneLora(model, { ...config(modules), bias: "lora_only" }, { seed: 1 });
+    const tuned = tuneLora(model, { ...config(options), bias: "lora_only" }, { seed: 1 });
     start = await logitsOf(model, tuned.adapter, IDS);
     for (const [i, name] of tuned.store.names.entries()) {
       const values = await tuned.store.read(name, "values");
@@ -150,7 +179,7 @@ describe.each([
     const { exitCode, stderr } = await runCli([...words, "--dtype", "f32"]);
     expect(exitCode, stderr).toBe(0);
     const merged = await loadModel(device, nodeFiles(), out);
-    expect(merged.config.tiedHead).toBe(model.config.tiedHead && modules.length === 0);
+    expect(merged.config.tiedHead).toBe(model.config.tiedHead && options.modulesToSave === undefined);
     expect(maxError(await logitsOf(merged, undefined, IDS), moved)).toBeLessThan(1e-4);
     merged.dispose();
   });

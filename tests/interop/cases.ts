@@ -89,6 +89,39 @@ export const ADAPTERS: Readonly<Record<string, AdapterCase>> = {
     base: "gpt2",
     config: { r: 4, lora_alpha: 8, target_modules: ["c_attn"], modules_to_save: ["wte"], fan_in_fan_out: true },
   },
+  token_rows: {
+    base: "llama",
+    config: {
+      r: 4,
+      lora_alpha: 8,
+      target_modules: ["q_proj"],
+      trainable_token_indices: { embed_tokens: [94, 5, 7, 12], lm_head: [95, 17] },
+    },
+  },
+  // IDS hold 12 and 19; the head has the embedding's rows
+  token_rows_tied: {
+    base: "qwen2",
+    config: { r: 4, lora_alpha: 8, target_modules: ["q_proj"], trainable_token_indices: [95, 12, 19] },
+  },
+  token_rows_conv1d: {
+    base: "gpt2",
+    config: {
+      r: 4,
+      lora_alpha: 8,
+      target_modules: ["c_attn"],
+      trainable_token_indices: { wte: [12, 0] },
+      fan_in_fan_out: true,
+    },
+  },
+  token_rows_of_both_tied: {
+    base: "qwen2",
+    config: {
+      r: 4,
+      lora_alpha: 8,
+      target_modules: ["q_proj"],
+      trainable_token_indices: { embed_tokens: [12], lm_head: [12] },
+    },
+  },
   biases: { base: "qwen2", config: { r: 4, lora_alpha: 8, target_modules: ["q_proj", "o_proj"], bias: "lora_only" } },
   conv1d_biases: {
     base: "gpt2",

@@ -114,6 +114,7 @@ const TRAINED: Readonly<Record<string, string>> = {
   "LoRA with dropout":
     "{r: 4, alpha: 8, use_rslora: true, dropout: 0.1, loraplus_lr_ratio: 4, init_lora_weights: gaussian}",
   "DoRA with patterns": '{r: 4, alpha: 8, use_dora: true, rank_pattern: {"layers.0.*": 2}, exclude_modules: [o_proj]}',
+  "rows of tokens": '{r: 4, alpha: 8, target_modules: [q_proj], train_new_tokens: ["1", "+", "="]}',
   "a head and an embedding": "{r: 4, alpha: 8, target_modules: [q_proj], modules_to_save: [lm_head, embed_tokens]}",
 };
 

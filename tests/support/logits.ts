@@ -1,6 +1,6 @@
 import { declareTokens, forward, type Adapter, type Model, outputHead, tokenValues } from "@tunesmith/models";
-import { softCap } from "@tunesmith/autograd";
-import { empty, matmul, record } from "@tunesmith/tensor";
+import { headLogits, softCap } from "@tunesmith/autograd";
+import { empty, record } from "@tunesmith/tensor";
 
 /** Logits `[ids, vocab]` of one row, row-major. */
 export async function logitsOf(
@@ -13,7 +13,7 @@ export async function logitsOf(
   const program = record(device, "logits", (inputs) => {
     const hidden = forward(model, declareTokens(inputs, tokens), { adapter });
     const logits = empty(device, [tokens, config.vocabSize]);
-    matmul({ layout: "nt", a: hidden, b: outputHead(model, adapter), out: logits });
+    headLogits(hidden, outputHead(model, adapter), logits);
     return { logits: config.logitSoftCap === undefined ? logits : softCap(logits, config.logitSoftCap) };
   });
   const sequence = {

@@ -1,6 +1,8 @@
 // A model that lacks the tokens of a template. Needs a WebGPU device; software counts.
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { nodeFiles } from "@tunesmith/node";
+import { openSafetensors } from "@tunesmith/safetensors";
 import { describe, expect, test } from "vitest";
 import { folderWith, runCli } from "../../../tests/support/cli.ts";
 import { modelFolder } from "../../../tests/support/model-folder.ts";
@@ -106,6 +108,56 @@ describe("add_special_tokens: true", () => {
   });
 });
 
+describe("train_new_tokens", () => {
+  const lr = ["--set", "train.max_steps=3", "--set", "eval.every=3"];
+  test("true: the new rows train, of embedding and head, and no others; merged they are the model's", async () => {
+    const cwd = place();
+    const trained = await runCli(["train", "run.yaml", "--json", ...lr, "--set", "tune.train_new_tokens=true"], {
+      cwd,
+    });
+    expect(trained.exitCode, trained.stderr).toBe(0);
+    expect(json(cwd, "run/adapter/adapter_config.json")["trainable_token_indices"]).toEqual({
+      embed_tokens: [259, 260],
+      lm_head: [259, 260],
+    });
+    const merge = ["merge", "--model", "run-base", "--adapter", "run/adapter", "--out", "merged", "--json"];
+    expect((await runCli(merge, { cwd })).exitCode).toBe(0);
+    const [before, after] = await Promise.all(
+      ["run-base", "merged"].map((folder) => openSafetensors(nodeFiles(), join(cwd, folder, "model.safetensors"))),
+    );
+    for (const name of ["model.embed_tokens.weight", "lm_head.weight"]) {
+      const [old, now] = [await before!.read(name), await after!.read(name)];
+      const row = before!.tensors.get(name)!.shape[1]! * 4;
+      expect(now.subarray(0, 259 * row)).toEqual(old.subarray(0, 259 * row));
+      for (const id of [259, 260])
+        expect(now.subarray(id * row, (id + 1) * row)).not.toEqual(old.subarray(id * row, (id + 1) * row));
+    }
+    const verify = ["verify", "--model", "run-base", "--adapter", "run/adapter", "--merged", "merged", "--json"];
+    expect((await runCli(verify, { cwd })).document()["max_logit_difference"]).toBeLessThan(1e-4);
+    await Promise.all([before!.close(), after!.close()]);
+    const more = (output: string, tokens: string): ReturnType<typeof runCli> => {
+      const sets = [`output=${output}`, "tune.init_from=run/adapter", `tune.train_new_tokens=${tokens}`];
+      return runCli(["train", "run.yaml", "--json", ...sets.flatMap((set) => ["--set", set])], { cwd });
+    };
+    const again = await more("again", "true");
+    expect(again.exitCode, again.stderr).toBe(0);
+    expect((await more("third", "[<s>]")).document().error).toMatchObject({
+      code: "CONFIG_CONFLICT",
+      expected: expect.stringContaining("259"),
+    });
+  });
+  test.each([
+    ["true without new tokens", ["data.add_special_tokens=false", "tune.train_new_tokens=true"], /no token was added/],
+    ["a token that is not there", ["tune.train_new_tokens=[<|no|>]"], /<\|no\|>/],
+    ["beside modules_to_save", ["tune.train_new_tokens=true", "tune.modules_to_save=[lm_head]"], /modules_to_save/],
+    ["with all weights", ["tune.train_new_tokens=true", "tune.method=full"], /train_new_tokens/],
+  ])("%s is refused", async (_, sets, message) => {
+    const flags = [...sets, "data.chat_template=chatml"].flatMap((set) => ["--set", set]);
+    const { exitCode, document } = await runCli(["train", "run.yaml", ...flags, "--json"], { cwd: place() });
+    expect([exitCode, document().error.message]).toEqual([2, expect.stringMatching(message)]);
+  });
+});
+
 describe("what is refused", () => {
   test.each([
     [
@@ -114,7 +166,6 @@ describe("what is refused", () => {
       "CONFIG_CONFLICT",
       /add_special_tokens/,
     ],
-    ["training the new rows", ["--set", "tune.train_new_tokens=true"], "NOT_SUPPORTED", /train_new_tokens/],
   ])("%s", async (_, flags, code, message) => {
     const { exitCode, document } = await runCli(["inspect", "run.yaml", ...flags, "--json"], { cwd: place() });
     expect([exitCode, document()]).toEqual([

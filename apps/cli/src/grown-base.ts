@@ -35,7 +35,8 @@ export async function withAddedTokens(loaded: LoadedConfig, files: Files, contex
 
   const folder = `${config.output}-base`;
   const configJson = (await text("config.json"))!;
-  const mark = `${JSON.stringify({ format_version: 1, model, tokens, weights: await weightsOf(files, model), tokenizer_characters: tokenizer.length, config: configJson }, null, 2)}\n`;
+  const newIds = grown.added.map((_, i) => grown.firstId + i);
+  const mark = `${JSON.stringify({ format_version: 1, model, tokens, new_ids: newIds, weights: await weightsOf(files, model), tokenizer_characters: tokenizer.length, config: configJson }, null, 2)}\n`;
   const after = { ...loaded, config: { ...config, model: folder } };
   if ((await optional(files, files.join(folder, MARK))) === mark) return after;
   await emptyFolder(files, folder);
@@ -63,6 +64,12 @@ export async function withAddedTokens(loaded: LoadedConfig, files: Files, contex
   );
   await write(MARK, mark);
   return after;
+}
+
+/** Ids of the tokens that were added to a base; none where it was not made here. */
+export async function addedIds(files: Files, model: string): Promise<number[]> {
+  const mark = await optional(files, files.join(model, MARK));
+  return mark === undefined ? [] : (JSON.parse(mark) as { new_ids: number[] }).new_ids;
 }
 
 /** The tokens of the built-in template that the config names. */

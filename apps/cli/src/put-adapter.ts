@@ -1,9 +1,10 @@
 import type { Files } from "@tunesmith/core";
-import { readPeft } from "@tunesmith/lora";
+import { readPeft, resolveTokenRows } from "@tunesmith/lora";
 import { linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
 import { tuneLora } from "@tunesmith/sft";
 import { checkAgainstAdapter } from "./config/init-from.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { trainableTokens } from "./new-tokens.ts";
 import { optimizerOf } from "./optimizer.ts";
 
 /** A new adapter on a model, or the one of `init_from` to continue. */
@@ -15,9 +16,12 @@ export async function putAdapter(
   const { tune, seed } = loaded.config;
   const { moments } = optimizerOf(loaded.config);
   const loraPlusRatio = tune.loraplus_lr_ratio;
+  const tokens = await trainableTokens(loaded, model.config, files);
   if (tune.init_from !== null) {
-    const from = await readPeft(files, tune.init_from, linearPaths(model.config), replaceableWeights(model.config));
-    checkAgainstAdapter(loaded, from.config);
+    const replaceable = replaceableWeights(model.config);
+    const tied = model.config.tiedHead;
+    const from = await readPeft(files, tune.init_from, linearPaths(model.config), replaceable, { tied });
+    checkAgainstAdapter(loaded, from, resolveTokenRows({ trainableTokens: tokens }, replaceable, tied));
     return tuneLora(model, { ...from.config, dropout: tune.dropout }, { seed, from, moments, loraPlusRatio });
   }
   const config = {
@@ -34,6 +38,7 @@ export async function putAdapter(
     useDora: tune.use_dora,
     bias: tune.bias === "lora_only" ? tune.bias : undefined,
     modulesToSave: tune.modules_to_save,
+    trainableTokens: tokens,
   };
   const start = tune.init_lora_weights === "gaussian" ? "gaussian" : "default";
   return tuneLora(model, config, { start, seed, moments, loraPlusRatio });

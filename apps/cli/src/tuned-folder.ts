@@ -59,7 +59,9 @@ export async function writeTuned(
 /** Puts what {@link writeTuned} wrote exactly back into the store. */
 export async function readTuned(files: Files, folder: string, { adapter, store, model }: Tuning): Promise<void> {
   if (adapter) {
-    const { values } = await readPeft(files, folder, linearPaths(model.config), replaceableWeights(model.config));
+    const { config } = model;
+    const options = { tied: config.tiedHead };
+    const { values } = await readPeft(files, folder, linearPaths(config), replaceableWeights(config), options);
     for (const name of store.names) store.write(name, "values", values.get(name)!);
     return;
   }

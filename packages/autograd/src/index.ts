@@ -13,6 +13,8 @@ export { matmul } from "./ops/matmul.ts";
 export { addLayerNorm, addRmsNorm, layerNorm, rmsNorm } from "./ops/norm.ts";
 export type { LayerNormOptions, RmsNormOptions } from "./ops/norm.ts";
 export { add, scale } from "./ops/elementwise.ts";
+export { changedEmbedding, headLogits } from "./ops/changed-rows.ts";
+export type { ChangedRows, Head } from "./ops/changed-rows.ts";
 export { embedding } from "./ops/embedding.ts";
 export { gatedLinearUnit } from "./ops/gated-linear-unit.ts";
 export { splitColumns } from "./ops/split-columns.ts";

@@ -3,12 +3,14 @@
 // Hu et al. 2021, "LoRA", https://arxiv.org/abs/2106.09685; rsLoRA: Kalajdzievski 2023, https://arxiv.org/abs/2312.03732
 
 import { hash32, normal, uniform } from "@tunesmith/core";
-import type { LowRank } from "@tunesmith/autograd";
+import { add } from "@tunesmith/autograd";
+import type { ChangedRows, LowRank } from "@tunesmith/autograd";
 import { state } from "@tunesmith/tensor";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
 import { type BaseWeight, squaredNorms } from "./base-norms.ts";
 import { type LoraConfig, moduleRank } from "./config.ts";
 import { type ReplaceableWeights, savedName } from "./saved.ts";
+import { type TokenRows, type TrainedRows, trainedRows, tokenRowsName } from "./token-rows.ts";
 
 /** A linear layer an adapter may sit on. */
 export interface LinearSize {
@@ -34,6 +36,10 @@ export interface LoraAdapter {
   /** biases `[out]` that stand in for the base's, by module path: `bias: lora_only` */
   readonly biases: ReadonlyMap<string, Tensor>;
   bias(path: string): Tensor | undefined;
+  /** rows of embedding and output head that stand in for the base's, by module path: `trainable_token_indices` */
+  readonly tokenRows: ReadonlyMap<string, TrainedRows>;
+  /** what they change, computed by each call */
+  changedRows(path: string): ChangedRows | undefined;
   /** Gives back what was computed from the base's weights; tensors of the adapter belong to whoever made them. */
   dispose(): void;
 }
@@ -57,13 +63,17 @@ export function biasedTargets(config: LoraConfig, targets: readonly string[], si
 /**
  * Every tensor of an adapter on `targets`: PEFT name → shape. All A come first, then all B: those of projections of one
  * input adjoin in a parameter store, and share their products. DoRA's magnitudes come next, modules that are saved whole last.
- * @param saved - the latter, see `resolveSaved`
+ * @param others.saved - the latter, see `resolveSaved`
+ * @param others.tokenRows - rows of embedding and head, `[n, dim]` each; behind all else
  */
 export function loraShapes(
   config: LoraConfig,
   targets: readonly string[],
   sizes: LinearSizes,
-  saved: ReplaceableWeights = new Map(),
+  {
+    saved = new Map(),
+    tokenRows = new Map(),
+  }: { readonly saved?: ReplaceableWeights; readonly tokenRows?: ReplaceableWeights } = {},
 ): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
   for (const path of targets) shapes.set(peftNames(path).a, [moduleRank(config, path).r, sizes.get(path)!.in]);
@@ -71,6 +81,7 @@ export function loraShapes(
   if (config.useDora) for (const path of targets) shapes.set(peftNames(path).magnitude, [sizes.get(path)!.out]);
   for (const path of biasedTargets(config, targets, sizes)) shapes.set(peftNames(path).bias, [sizes.get(path)!.out]);
   for (const [path, shape] of saved) shapes.set(savedName(path), shape);
+  for (const [path, shape] of tokenRows) shapes.set(tokenRowsName(path), shape);
   return shapes;
 }
 
@@ -80,27 +91,40 @@ export function loraShapes(
  * @param base - the weight of a module of the base; DoRA's magnitudes are relative to its norms
  * @param own.saved - weights that stand in for the base's, by module path
  * @param own.biased - modules with a bias of the adapter's own
+ * @param own.tokenRows - ids of rows of the adapter's own, by module path
  */
 export function assembleLora(
   config: LoraConfig,
   targets: readonly string[],
   tensor: (name: string) => Tensor,
   base: (path: string) => BaseWeight,
-  { saved, biased }: { readonly saved: ReadonlyMap<string, Weight>; readonly biased: readonly string[] },
+  own: {
+    readonly saved: ReadonlyMap<string, Weight>;
+    readonly biased: readonly string[];
+    readonly tokenRows: TokenRows;
+  },
 ): LoraAdapter {
   const modules = new Map<string, LowRank>();
-  const norms: Tensor[] = [];
+  const computed: Tensor[] = [];
   for (const path of targets) {
     const { a, b, magnitude } = peftNames(path);
     const lowRank = { a: tensor(a), b: tensor(b), scale: moduleRank(config, path).scale };
     if (!config.useDora) modules.set(path, lowRank);
     else {
       const squares = squaredNorms(base(path), path);
-      norms.push(squares);
+      computed.push(squares);
       modules.set(path, { ...lowRank, magnitude: { values: tensor(magnitude), squaredNorms: squares } });
     }
   }
-  const biases = new Map(biased.map((path) => [path, tensor(peftNames(path).bias)]));
+  const { saved } = own;
+  const biases = new Map(own.biased.map((path) => [path, tensor(peftNames(path).bias)]));
+  const tokenRows = new Map(
+    [...own.tokenRows].map(([path, ids]) => [
+      path,
+      trainedRows(ids, tensor(tokenRowsName(path)), base(path).weight, path),
+    ]),
+  );
+  for (const { ids, minusBase } of tokenRows.values()) computed.push(ids, minusBase);
   return {
     config,
     modules,
@@ -109,7 +133,16 @@ export function assembleLora(
     weight: (path) => saved.get(path),
     biases,
     bias: (path) => biases.get(path),
-    dispose: () => norms.forEach((norm) => norm.dispose()),
+    tokenRows,
+    changedRows: changesOf(tokenRows),
+    dispose: () => computed.forEach((one) => one.dispose()),
+  };
+}
+
+export function changesOf(tokenRows: ReadonlyMap<string, TrainedRows>): LoraAdapter["changedRows"] {
+  return (path) => {
+    const rows = tokenRows.get(path);
+    return rows && { ids: rows.ids, changes: add(rows.values, rows.minusBase) };
   };
 }
 

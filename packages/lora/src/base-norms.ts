@@ -18,7 +18,7 @@ import type { Tensor, Weight } from "@tunesmith/tensor";
 export interface BaseWeight {
   readonly weight: Weight;
   /** `in_out` is the Conv1D of GPT-2. Default `out_in` */
-  readonly layout?: "out_in" | "in_out";
+  readonly layout?: "out_in" | "in_out" | undefined;
 }
 
 /** DoRA's start: the norm of each output's weights, so that the adapted model begins as the base. */

@@ -26,6 +26,8 @@ export interface LoraConfig {
   readonly bias?: "lora_only" | undefined;
   /** the output head or the embedding, trained whole: paths, or what they end with from a dot on */
   readonly modulesToSave?: readonly string[] | undefined;
+  /** rows of the embedding that train, or rows by the name of embedding or output head: PEFT's `trainable_token_indices` */
+  readonly trainableTokens?: readonly number[] | Readonly<Record<string, readonly number[]>> | undefined;
   /** the layers' weights are stored `[in, out]`; A and B have the same shapes all the same */
   readonly fanInFanOut?: boolean | undefined;
 }

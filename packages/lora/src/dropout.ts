@@ -13,7 +13,7 @@ export function withDropout(
   adapter: LoraAdapter,
   p: number,
   key: Omit<DropoutKey, "site">,
-): Pick<LoraAdapter, "at" | "weight" | "bias"> {
+): Pick<LoraAdapter, "at" | "weight" | "bias" | "changedRows"> {
   if (adapter.config.useDora)
     throw new LoraError("ADAPTER_UNSUPPORTED", "DoRA with dropout is not implemented", {
       received: `dropout ${p} with use_dora`,
@@ -23,6 +23,7 @@ export function withDropout(
   return {
     weight: adapter.weight,
     bias: adapter.bias,
+    changedRows: adapter.changedRows,
     at: (path) => {
       const lowRank = adapter.at(path);
       return lowRank && { ...lowRank, dropout: { p, key: { ...key, site: siteId(path, "lora_dropout") } } };

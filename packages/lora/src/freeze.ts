@@ -1,6 +1,6 @@
 import { viewOf } from "@tunesmith/tensor";
 import type { Tensor } from "@tunesmith/tensor";
-import type { LoraAdapter } from "./adapter.ts";
+import { changesOf, type LoraAdapter } from "./adapter.ts";
 
 /**
  * An adapter as it is at any time, through which no gradient flows: what trains goes on training in its own tensors, which
@@ -25,6 +25,9 @@ export function freezeAdapter(adapter: LoraAdapter): LoraAdapter {
     }),
   );
   const biases = new Map([...adapter.biases].map(([path, bias]) => [path, untracked(bias)]));
+  const tokenRows = new Map(
+    [...adapter.tokenRows].map(([path, rows]) => [path, { ...rows, values: untracked(rows.values) }]),
+  );
   return {
     ...adapter,
     modules,
@@ -33,6 +36,8 @@ export function freezeAdapter(adapter: LoraAdapter): LoraAdapter {
     weight: (path) => saved.get(path),
     biases,
     bias: (path) => biases.get(path),
+    tokenRows,
+    changedRows: changesOf(tokenRows),
     dispose: () => {}, // the memory is the other's
   };
 }

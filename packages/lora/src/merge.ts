@@ -7,6 +7,7 @@ import { type Update, updatesOf } from "./algebra/modules.ts";
 import { LoraError } from "./errors.ts";
 import type { PeftAdapter } from "./peft.ts";
 import { savedPaths, savedName } from "./saved.ts";
+import { tokenRowsName } from "./token-rows.ts";
 
 export type MergeDtype = "F32" | "F16" | "BF16";
 const FLOATING: readonly string[] = ["F32", "F16", "BF16"] satisfies MergeDtype[];
@@ -40,11 +41,12 @@ export function mergeAdapter(
     return bias ? [[`${path}.bias`, bias]] : [];
   });
   for (const [name, bias] of biases) whole.set(name, bias);
+  const rows = new Map([...(adapter.tokenRows ?? [])].map(([path, ids]) => [`${path}.weight`, { path, ids }]));
   const head = tied && savedPaths(adapter).length > 0 ? `${tied.head}.weight` : undefined;
   /** where a tensor of the merged model comes from; an untied head from the embedding */
   const sourceOf = (name: string): string =>
     name === head && !base.tensors.has(name) ? `${tied!.embedding}.weight` : name;
-  for (const name of [...updates.keys(), ...whole.keys()]) {
+  for (const name of [...updates.keys(), ...whole.keys(), ...rows.keys()]) {
     const found = base.tensors.get(sourceOf(name))?.dtype;
     if (found !== undefined && FLOATING.includes(found)) continue;
     throw new LoraError("MERGE_UNSUPPORTED", `merge: the base's ${name} is ${found ?? "missing"}`, {
@@ -59,15 +61,17 @@ export function mergeAdapter(
     const { dtype: own, shape, start, end } = base.tensors.get(from)!;
     const to = dtype !== undefined && FLOATING.includes(own) ? dtype : own;
     const change = updates.get(name);
+    const tokens = rows.get(name);
     const form = async function* (): AsyncGenerator<Uint8Array> {
       const values = whole.get(name);
       if (values) {
         yield fromF32(values, to as MergeDtype);
         return;
       }
-      if (change || to !== own) {
+      if (change || tokens || to !== own) {
         const values = toF32(await base.read(from), own);
         if (change) addUpdate(values, change.update, sizes.get(change.path)!.layout ?? "out_in");
+        if (tokens) setRows(values, tokens.ids, adapter.values.get(tokenRowsName(tokens.path))!);
         yield fromF32(values, to as MergeDtype);
         return;
       }
@@ -98,4 +102,10 @@ function addUpdate(weight: Float32Array, { a, b, scale, magnitude }: Update, lay
     const length = magnitude ? magnitude[o]! / Math.sqrt(squares) : 1;
     for (let i = 0; i < ins; i++) weight[at(i)] = row[i]! * length;
   }
+}
+
+/** Row ids[i] of the table becomes row i of `rows`. */
+function setRows(table: Float32Array, ids: readonly number[], rows: Float32Array): void {
+  const dim = rows.length / ids.length;
+  for (const [i, id] of ids.entries()) table.set(rows.subarray(i * dim, (i + 1) * dim), id * dim);
 }

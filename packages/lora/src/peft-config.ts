@@ -36,6 +36,7 @@ export function writePeftConfig(config: LoraConfig, targets: readonly string[], 
           ? names
           : [...targetModules].sort(),
     task_type: "CAUSAL_LM",
+    ...(config.trainableTokens === undefined ? {} : { trainable_token_indices: config.trainableTokens }),
     use_dora: config.useDora ?? false,
     use_rslora: config.useRslora,
   };
@@ -55,7 +56,6 @@ const OFF: readonly string[] = [
   "lora_bias",
   "monteclora_config",
   "target_parameters",
-  "trainable_token_indices",
   "use_bdlora",
   "use_qalora",
   "velora_config",
@@ -105,6 +105,7 @@ function optional(json: JsonObject, path: string): Partial<LoraConfig> {
     useDora: on("use_dora") === undefined ? undefined : true,
     bias: json.get("bias") === "lora_only" ? ("lora_only" as const) : undefined,
     modulesToSave: listOf(json, path, "modules_to_save", "string"),
+    trainableTokens: tokens(json, path),
     fanInFanOut: on("fan_in_fan_out") === undefined ? undefined : true,
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -122,6 +123,17 @@ function listOf<T extends "number" | "string">(
   const list = Array.isArray(value) ? value : [value];
   if (list.every((item) => typeof item === type)) return list as never;
   throw invalid(path, key, `a list of ${type}s`, JSON.stringify(list));
+}
+
+/** A list of ids, or lists by module name; whether the base has them is `resolveTokenRows`'s to say. */
+function tokens(json: JsonObject, path: string): LoraConfig["trainableTokens"] {
+  const value = json.get("trainable_token_indices");
+  if (isOff(value)) return undefined;
+  const ids = (list: JsonValue): list is number[] => Array.isArray(list) && list.every((id) => typeof id === "number");
+  if (ids(value!)) return value;
+  if (value instanceof Map && [...value.values()].every(ids))
+    return Object.fromEntries(value) as Record<string, number[]>;
+  throw invalid(path, "trainable_token_indices", "a list of ids, or lists by module name", JSON.stringify(value));
 }
 
 function pattern(json: JsonObject, path: string, key: string): Record<string, number> | undefined {

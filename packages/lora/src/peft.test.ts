@@ -8,6 +8,7 @@ import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { readPeft, readPeftAlone } from "./peft.ts";
 import { combineAdapters } from "./algebra/combine.ts";
 import { resolveSaved } from "./saved.ts";
+import { resolveTokenRows, type TokenRows } from "./token-rows.ts";
 
 const sizes: LinearSizes = new Map([
   ["model.layers.0.self_attn.q_proj", { in: 6, out: 4 }],
@@ -136,6 +137,9 @@ describe("readPeftConfig", () => {
     { rank_pattern: { q: "a" } },
     { layers_to_transform: ["a"] },
     { exclude_modules: 5 },
+    { trainable_token_indices: 5 },
+    { trainable_token_indices: [1, "2"] },
+    { trainable_token_indices: { lm_head: 3 } },
   ])("%j is invalid", (change) => {
     expect(() => read(change)).toThrow(expect.objectContaining({ code: "ADAPTER_CONFIG_INVALID" }));
   });
@@ -172,6 +176,58 @@ describe("modules_to_save", () => {
         expect.objectContaining({ code: "COMBINATION_INVALID" }),
       );
     }
+  });
+});
+
+describe("trainable_token_indices", () => {
+  const replaceable = new Map([
+    ["model.embed_tokens", [10, 6]],
+    ["lm_head", [10, 6]],
+  ] as const);
+  const resolve = (trainableTokens: object, tied = false, more: object = {}): TokenRows =>
+    resolveTokenRows({ trainableTokens: trainableTokens as readonly number[], ...more }, replaceable, tied);
+
+  test("a list means the embedding; names end at a dot; a tied head has the embedding's rows", () => {
+    expect(resolve([3, 1])).toEqual(new Map([["model.embed_tokens", [3, 1]]]));
+    expect(resolve({ lm_head: [2], embed_tokens: [1] })).toEqual(
+      new Map([
+        ["lm_head", [2]],
+        ["model.embed_tokens", [1]],
+      ]),
+    );
+    expect(resolve({ lm_head: [1], embed_tokens: [1] }, true)).toEqual(new Map([["model.embed_tokens", [1]]]));
+  });
+  test.each<[string, () => TokenRows, string]>([
+    ["another module", () => resolve({ q_proj: [1] }), "ADAPTER_UNSUPPORTED"],
+    ["the head alone of a tied base", () => resolve({ lm_head: [1] }, true), "ADAPTER_UNSUPPORTED"],
+    ["other rows for a tied head", () => resolve({ lm_head: [1], embed_tokens: [2] }, true), "ADAPTER_UNSUPPORTED"],
+    ["beside modules_to_save", () => resolve([1], false, { modulesToSave: ["lm_head"] }), "ADAPTER_UNSUPPORTED"],
+    ["a row that is not there", () => resolve([10]), "ADAPTER_CONFIG_INVALID"],
+    ["a row twice", () => resolve([1, 2, 1]), "ADAPTER_CONFIG_INVALID"],
+    ["a negative row", () => resolve([-1]), "ADAPTER_CONFIG_INVALID"],
+    ["half a row", () => resolve([0.5]), "ADAPTER_CONFIG_INVALID"],
+    ["no rows", () => resolve({ lm_head: [] }), "ADAPTER_CONFIG_INVALID"],
+  ])("%s is refused", (_, resolving, code) => {
+    expect(resolving).toThrow(expect.objectContaining({ code }));
+  });
+  test("a folder with them is read with a model and without; they are no low-rank update", async () => {
+    const name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta";
+    const files = await folder((tensors) => {
+      const data = new Uint8Array(new Float32Array(12).fill(0.5).buffer);
+      tensors.set(name, { dtype: "F32", shape: [2, 6], data });
+    });
+    const text = writePeftConfig({ ...config, trainableTokens: [7, 2] }, [...sizes.keys()], "base");
+    await files.writeAtomic("a/adapter_config.json", [new TextEncoder().encode(text)]);
+    for (const adapter of [await readPeft(files, "a", sizes, replaceable), await readPeftAlone(files, "a")]) {
+      expect(adapter.tokenRows).toEqual(new Map([["model.embed_tokens", [7, 2]]]));
+      expect(adapter.values.get(name)).toEqual(new Float32Array(12).fill(0.5));
+      expect(() => combineAdapters([adapter], { type: "cat", weights: [1] })).toThrow(
+        expect.objectContaining({ code: "COMBINATION_INVALID" }),
+      );
+    }
+    const more = writePeftConfig({ ...config, trainableTokens: [7, 2, 1] }, [...sizes.keys()], "base");
+    await files.writeAtomic("a/adapter_config.json", [new TextEncoder().encode(more)]);
+    await expect(readPeft(files, "a", sizes, replaceable)).rejects.toMatchObject({ code: "ADAPTER_TENSOR_MISMATCH" });
   });
 });
 

@@ -10,6 +10,7 @@ import type { LinearSize, LinearSizes, LoraAdapter } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
 import { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 import { type ReplaceableWeights, readWhole, resolveSaved, savedName } from "./saved.ts";
+import { resolveTokenRows, type TokenRows, tokenRowShapes, tokenRowsName } from "./token-rows.ts";
 import { resolveTargets } from "./targets.ts";
 
 /** An adapter read from a folder, its tensors still on the host. */
@@ -21,11 +22,14 @@ export interface PeftAdapter {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** PEFT name → f32 values */
   readonly values: ReadonlyMap<string, Float32Array>;
+  /** ids of single rows of embedding and head that it brings; default none */
+  readonly tokenRows?: TokenRows;
 }
 
 /**
  * Reads a PEFT folder against the linear layers of a model.
- * @param replaceable - weights that an adapter may bring whole: the model's output head and embedding
+ * @param replaceable - weights that an adapter may bring, whole or rows of them: the model's embedding and output head
+ * @param options.tied - those are one weight; default false
  * @throws LoraError for an unsupported config or any tensor that is missing, unexpected or of another shape
  */
 export async function readPeft(
@@ -33,6 +37,7 @@ export async function readPeft(
   folder: string,
   sizes: LinearSizes,
   replaceable: ReplaceableWeights = new Map(),
+  { tied = false }: { readonly tied?: boolean } = {},
 ): Promise<PeftAdapter> {
   const configPath = files.join(folder, "adapter_config.json");
   const file = await files.open(configPath);
@@ -40,7 +45,9 @@ export async function readPeft(
   const { config, baseModel } = readPeftConfig(new TextDecoder("utf-8", { fatal: true }).decode(text), configPath);
   const targets = resolveTargets(config, sizes.keys(), { idleExclusions: true });
   const saved = new Map(resolveSaved(config, replaceable).map((name) => [name, replaceable.get(name)!]));
-  const shapes = loraShapes(config, targets, sizes, saved);
+  const tokenRows = resolveTokenRows(config, replaceable, tied);
+  const rows = tokenRowShapes(tokenRows, replaceable);
+  const shapes = loraShapes(config, targets, sizes, { saved, tokenRows: rows });
 
   const path = files.join(folder, "adapter_model.safetensors");
   const tensors = await openSafetensors(files, path);
@@ -81,7 +88,7 @@ export async function readPeft(
         );
       values.set(name, toF32(await tensors.read(name), found.dtype));
     }
-    return { config, baseModel, targets, shapes, values };
+    return { config, baseModel, targets, shapes, values, tokenRows };
   } finally {
     await tensors.close();
   }
@@ -99,6 +106,8 @@ export async function readPeftAlone(files: Files, folder: string): Promise<PeftA
     for (const [name, { shape }] of tensors.tensors) {
       const [, path, side] = /^base_model\.model\.(.+?)(?:\.lora_([AB]))?\.weight$/.exec(name) ?? [];
       const biased = /^base_model\.model\.(.+)\.base_layer\.bias$/.exec(name)?.[1];
+      const rowsOf = /^base_model\.model\.(.+)\.token_adapter\.trainable_tokens_delta$/.exec(name)?.[1];
+      if (rowsOf !== undefined) whole.set(rowsOf, [Number.MAX_SAFE_INTEGER, shape[1] ?? 0]);
       if (biased !== undefined) sizes.set(biased, { ...(sizes.get(biased) ?? { in: 0, out: 0 }), bias: true });
       if (path === undefined) continue; // readPeft names it
       if (side === undefined) whole.set(path, [shape[0] ?? 0, shape[1] ?? 0]);
@@ -137,6 +146,10 @@ export async function writePeft(files: Files, folder: string, adapter: LoraAdapt
   for (const [path, weight] of adapter.saved) {
     shapes.set(savedName(path), weight.shape);
     values.set(savedName(path), await readWhole(weight));
+  }
+  for (const [path, rows] of adapter.tokenRows) {
+    shapes.set(tokenRowsName(path), rows.values.shape);
+    values.set(tokenRowsName(path), (await rows.values.read()) as Float32Array);
   }
   const { config } = adapter;
   await writePeftFolder(files, folder, { config, baseModel, targets: [...adapter.modules.keys()], shapes, values });

@@ -5,6 +5,7 @@ import {
   addLayerNorm,
   addRmsNorm,
   attention,
+  changedEmbedding,
   embedding,
   layerNorm,
   linear,
@@ -15,7 +16,7 @@ import {
   scale,
   splitHeads,
 } from "@tunesmith/autograd";
-import type { LowRank } from "@tunesmith/autograd";
+import type { ChangedRows, Head, LowRank } from "@tunesmith/autograd";
 import type { Device, Tensor, Weight } from "@tunesmith/tensor";
 import type { LayerContext } from "./architecture.ts";
 import { architectureOf } from "./architectures/registry.ts";
@@ -61,6 +62,8 @@ export interface Adapter {
   weight?(path: string): Weight | undefined;
   /** a bias that stands in for that of a linear layer */
   bias?(path: string): Tensor | undefined;
+  /** changes to rows of the embedding or the output head; a head that is tied to the embedding has the embedding's */
+  changedRows?(path: string): ChangedRows | undefined;
 }
 
 /** What is saved for backward: everything (`none`), or the input of each layer, which then runs twice. */
@@ -91,13 +94,11 @@ export function forward(model: Model, tokens: TokenInputs, options: DecodeOption
   return decode(model, tokens, { ...options, attend });
 }
 
-/** The weight `[vocab, hidden]` that makes logits of hidden states: the adapter's own, where it has one. */
-export function outputHead(model: Model, adapter: Adapter | undefined): Weight {
-  return replaced(model, "head", adapter) ?? model.lm_head;
-}
-
-function replaced({ config }: Model, part: "embedding" | "head", adapter: Adapter | undefined): Weight | undefined {
-  return adapter?.weight?.(architectureOf(config.architecture)!.names[part]);
+/** The head `[vocab, hidden]` that makes logits of hidden states: the adapter's own, or the base's with the adapter's rows. */
+export function outputHead(model: Model, adapter: Adapter | undefined): Head {
+  const { embedding, head } = architectureOf(model.config.architecture)!.names;
+  const changed = adapter?.changedRows?.(model.config.tiedHead ? embedding : head);
+  return { weight: adapter?.weight?.(head) ?? model.lm_head, changed };
 }
 
 /** What every attention of a layer is told about its heads. */
@@ -124,7 +125,9 @@ export function decode(
   options: DecodeOptions & { readonly attend: Attend },
 ): Tensor {
   const { config } = model;
-  let x = embedding(replaced(model, "embedding", options.adapter) ?? model.embedding, tokens.ids);
+  const { adapter } = options;
+  const path = architectureOf(config.architecture)!.names.embedding;
+  let x = changedEmbedding(adapter?.weight?.(path) ?? model.embedding, tokens.ids, adapter?.changedRows?.(path));
   if (config.embeddingScale !== 1) x = scale(x, config.embeddingScale);
   if (options.onEmbedding) x = options.onEmbedding(x);
   if (model.positionEmbedding) x = add(x, embedding(model.positionEmbedding, tokens.positions));

@@ -1,9 +1,9 @@
 // Keys and values of the rows being generated, and the two recorded programs around them: prefill runs the prompts of all rows
 // as one flat sequence, step runs one token per row. Logits of the last positions come to the host.
 
-import { attention, cachedAttention, softCap, storeKeysValues } from "@tunesmith/autograd";
+import { attention, cachedAttention, headLogits, softCap, storeKeysValues } from "@tunesmith/autograd";
 import type { LayerCache } from "@tunesmith/autograd";
-import { empty, gatherRows, launch, matmul, record, state } from "@tunesmith/tensor";
+import { empty, gatherRows, launch, record, state } from "@tunesmith/tensor";
 import type { Inputs, Program, Tensor } from "@tunesmith/tensor";
 import { declareTokens, tokenBucket, tokenValues } from "./batch.ts";
 import { attentionShape, decode, outputHead } from "./decoder.ts";
@@ -146,7 +146,7 @@ export class KeyValueCache {
   #logits(hidden: Tensor): Tensor {
     const { device, config } = this.#model;
     const logits = empty(device, [this.#rows, config.vocabSize]);
-    matmul({ layout: "nt", a: hidden, b: outputHead(this.#model, this.#adapter), out: logits });
+    headLogits(hidden, outputHead(this.#model, this.#adapter), logits);
     return config.logitSoftCap === undefined ? logits : softCap(logits, config.logitSoftCap);
   }
 

@@ -22,7 +22,8 @@ import type { Weight } from "@tunesmith/tensor";
 export async function loadAdapter(model: Model, files: Files, folder: string): Promise<LoraAdapter> {
   const sizes = linearPaths(model.config);
   const replaceable = replaceableWeights(model.config);
-  const { config, targets, shapes, values } = await readPeft(files, folder, sizes, replaceable);
+  const read = await readPeft(files, folder, sizes, replaceable, { tied: model.config.tiedHead });
+  const { config, targets, shapes, values, tokenRows = new Map() } = read;
   const saved = new Map(
     resolveSaved(config, replaceable).map((path) => {
       const label = savedName(path);
@@ -35,8 +36,8 @@ export async function loadAdapter(model: Model, files: Files, folder: string): P
     config,
     targets,
     (name) => tensors.get(name)!,
-    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
-    { saved, biased: biasedTargets(config, targets, sizes) },
+    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)?.layout }),
+    { saved, biased: biasedTargets(config, targets, sizes), tokenRows },
   );
   return {
     ...adapter,

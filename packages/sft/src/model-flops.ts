@@ -26,7 +26,9 @@ export function modelFlops(
   for (const [path, size] of linearPaths(config))
     perToken += size.in * size.out * perElement(model.parameters.get(`${path}.weight`));
   for (const { a, b } of adapter?.modules.values() ?? []) perToken += TRAINED * (a.size + b.size);
-  const perTarget = config.vocabSize * config.hiddenSize * perElement(outputHead(model, adapter));
+  const { weight: head, changed } = outputHead(model, adapter);
+  const perTarget =
+    config.vocabSize * config.hiddenSize * perElement(head) + (TRAINED - FROZEN) * (changed?.changes.size ?? 0);
   const perPair = ATTENTION * config.heads * config.headDim;
 
   let flops = 0;

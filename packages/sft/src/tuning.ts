@@ -7,11 +7,15 @@ import {
   copyWeight,
   initialLora,
   initMagnitude,
+  initTokenRows,
   loraShapes,
   peftNames,
   resolveSaved,
   resolveTargets,
+  resolveTokenRows,
   savedName,
+  tokenRowShapes,
+  tokenRowsName,
 } from "@tunesmith/lora";
 import type { LoraAdapter, LoraConfig, LoraStart, PeftAdapter } from "@tunesmith/lora";
 import { linearPaths, replaceableWeights } from "@tunesmith/models";
@@ -50,7 +54,11 @@ export function tuneLora(
   const targets = resolveTargets(config, sizes.keys());
   const replaceable = replaceableWeights(model.config);
   const savedPaths = resolveSaved(config, replaceable);
-  const shapes = loraShapes(config, targets, sizes, new Map(savedPaths.map((path) => [path, replaceable.get(path)!])));
+  const tokenRows = resolveTokenRows(config, replaceable, model.config.tiedHead);
+  const shapes = loraShapes(config, targets, sizes, {
+    saved: new Map(savedPaths.map((path) => [path, replaceable.get(path)!])),
+    tokenRows: tokenRowShapes(tokenRows, replaceable),
+  });
   const specs = [...shapes].map(([name, shape]) => ({
     name,
     shape,
@@ -76,8 +84,8 @@ export function tuneLora(
       const { values, gradients } = store.parameter(name);
       return trainable(values, gradients);
     },
-    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)!.layout }),
-    { saved, biased },
+    (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)?.layout }),
+    { saved, biased, tokenRows },
   );
   const dropout = config.dropout ? { p: config.dropout, seed: options.seed } : undefined;
   const tuning = { model, store, adapter, dropout };
@@ -87,6 +95,7 @@ export function tuneLora(
   const starts = new Map<string, () => void>([
     ...savedPaths.map((path) => [savedName(path), () => copyWeight(baseOf(model, path), saved.get(path)!)] as const),
     ...biased.map((path) => [peftNames(path).bias, () => copyBias(model, path, adapter.biases.get(path)!)] as const),
+    ...[...adapter.tokenRows].map(([path, rows]) => [tokenRowsName(path), () => initTokenRows(rows)] as const),
   ]);
   for (const [name, shape] of shapes) {
     const start = starts.get(name);

@@ -87,6 +87,7 @@ export { gatedBackward, gatedForward } from "./kernels/gated.ts";
 export type { GateActivation } from "./kernels/gated.ts";
 export { geluBackward, geluForward } from "./kernels/gelu.ts";
 export { joinHeads, splitHeads } from "./kernels/heads.ts";
+export { addChosenColumns, placesInList, takeChosenColumns } from "./kernels/chosen.ts";
 export { joinColumns, takeColumns } from "./kernels/columns.ts";
 export {
   attentionBackwardKeyValue,

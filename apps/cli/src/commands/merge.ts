@@ -34,7 +34,7 @@ export async function run(
   const config = await readModelConfig(files, model);
   const sizes = linearPaths(config);
   const replaceable = replaceableWeights(config);
-  const peft = await readPeft(files, adapter, sizes, replaceable);
+  const peft = await readPeft(files, adapter, sizes, replaceable, { tied: config.tiedHead });
   const [embedding, head] = [...replaceable.keys()] as [string, string];
   const base = await openModel(files, model);
   try {

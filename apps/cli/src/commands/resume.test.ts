@@ -13,7 +13,7 @@ const ROWS = Array.from({ length: 14 }, (_, i) =>
 const CONFIG = `model: model
 output: run
 data: {train: [{path: d.jsonl}], eval_split: 0.2}
-tune: {r: 2, target_modules: [q_proj, down_proj], dropout: 0.2}
+tune: {r: 2, target_modules: [q_proj, down_proj], dropout: 0.2, train_new_tokens: [Q, k]}
 train: {batch_size: 2, grad_accumulation: 2, max_steps: 10, learning_rate: 0.01}
 eval: {every: 3}
 checkpoint: {every: 2, keep: 2}

@@ -1,12 +1,17 @@
-import type { LoraConfig } from "@tunesmith/lora";
+import type { PeftAdapter, TokenRows } from "@tunesmith/lora";
 import type { LoadedConfig } from "./load.ts";
 import { configError } from "./problem.ts";
 
 /**
  * With `init_from`, what the adapter is comes from it: ranks, scales, targets, DoRA; a config may repeat them, not change them.
+ * @param tokens - rows that the config asks for
  * @throws CliError `CONFIG_CONFLICT` at the first written key that differs
  */
-export function checkAgainstAdapter({ config, source, written }: LoadedConfig, adapter: LoraConfig): void {
+export function checkAgainstAdapter(
+  { config, source, written }: LoadedConfig,
+  { config: adapter, tokenRows = new Map() }: Pick<PeftAdapter, "config" | "tokenRows">,
+  tokens: TokenRows,
+): void {
   const { tune } = config;
   const pairs: readonly (readonly [key: string, here: unknown, there: unknown])[] = [
     ["r", tune.r, adapter.r],
@@ -21,6 +26,7 @@ export function checkAgainstAdapter({ config, source, written }: LoadedConfig, a
     ["use_dora", tune.use_dora, adapter.useDora ?? false],
     ["bias", tune.bias, adapter.bias ?? "none"],
     ["modules_to_save", tune.modules_to_save, adapter.modulesToSave ?? []],
+    ["train_new_tokens", Object.fromEntries(tokens), Object.fromEntries(tokenRows)],
   ];
   for (const [key, here, there] of pairs) {
     if (!written(["tune", key]) || shown(here) === shown(there)) continue;

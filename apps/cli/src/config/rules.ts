@@ -253,6 +253,12 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
     );
   if (written(["tune", "init_lora_weights"]) && tune.init_from !== null)
     yield conflict(["tune", "init_lora_weights"], "has no effect with init_from", "remove it");
+  if (tune.train_new_tokens !== false && tune.modules_to_save.length > 0)
+    yield conflict(
+      ["tune", "train_new_tokens"],
+      "trains single rows, and modules_to_save trains embedding or head whole",
+      "remove one of the two",
+    );
   if (tune.layers_pattern && !tune.layers_to_transform)
     yield conflict(["tune", "layers_pattern"], "has no effect without layers_to_transform", "remove it");
   for (const key of keysOfOtherMethods(tune.method))

@@ -171,9 +171,11 @@ const tuneSchema = z.strictObject({
     .prefault({})
     .describe("method qlora: how the base is stored"),
   train_new_tokens: z
-    .boolean()
+    .union([z.boolean(), z.array(z.string().min(1)).min(1)])
     .default(false)
-    .describe("train the rows of new tokens, and no others of embedding and head"),
+    .describe(
+      "train the rows of the tokens that add_special_tokens made, or of these tokens, and no others of embedding and head",
+    ),
   unfreeze: z.array(z.string().min(1)).default([]).describe("method freeze: what trains"),
 });
 

@@ -1,5 +1,4 @@
 import {
-  asWeight,
   chunkGroups,
   crossEntropyRows,
   crossEntropyTermRows,
@@ -13,11 +12,11 @@ import {
   scatterRows,
   ShapeError,
   sumPartials,
-  Tensor,
   viewOf,
 } from "@tunesmith/tensor";
-import type { Indirect, MatmulArgs, Weight, DenseFormat } from "@tunesmith/tensor";
-import { differentiable, isTracked } from "../tape.ts";
+import type { DenseFormat, Indirect, MatmulArgs, Tensor, Weight } from "@tunesmith/tensor";
+import { differentiable, isTracked, type Want } from "../tape.ts";
+import { asHead, changedRowsBackward, type Head, headLogits } from "./changed-rows.ts";
 import { defaultChunkRows } from "./chunk-rows.ts";
 import { filled } from "./filled.ts";
 
@@ -49,7 +48,7 @@ export interface CrossEntropyTargets {
  *
  * @param hidden - f32 `[tokens, dim]`, after the final norm
  * @param head - `[vocab, dim]` in any format; trainable if its shards' tensors are (f32). A head tied to the embedding
- *   shares tensor and sink with it.
+ *   shares tensor and sink with it. Changes to some of its rows train if their tensor does.
  * @returns `loss` f32 `[1]`, differentiable; `losses` f32 `[tokens]`, plain cross-entropy without weights, 0 where there is
  *   no target; with label smoothing or z-loss also `added` `[tokens]`, what they add to it. A
  *   target outside [0, vocab) counts as none; check targets on the host.
@@ -61,57 +60,68 @@ export interface CrossEntropyTargets {
  */
 export function linearCrossEntropy(
   hidden: Tensor,
-  head: Weight | Tensor<DenseFormat>,
+  head: Head | Weight | Tensor<DenseFormat>,
   options: CrossEntropyTargets,
 ): { loss: Tensor<"f32">; losses: Tensor<"f32">; added?: Tensor<"f32"> } {
   const { weights } = options;
-  const weight = head instanceof Tensor ? asWeight(head) : head;
+  const output = asHead(head);
+  const { weight, changed } = output;
   checkShapes(hidden, weight, options);
   const { device } = hidden;
   const [tokens, dim] = hidden.shape as [number, number];
   const shards = weight.shards.map((s) => s.tensor);
-  const trainableHead = shards.some(isTracked);
-  const early = isTracked(hidden) && !trainableHead;
+  const early = isTracked(hidden) && !shards.some(isTracked);
 
   const zeros = (): Tensor<"f32"> => filled(device, [tokens], 0);
   const losses = zeros();
   const added = hasTerms(options) ? zeros() : undefined;
   const dHidden = early ? filled(device, [tokens, dim], 0) : undefined;
+  const dChanges =
+    early && changed && isTracked(changed.changes) ? filled(device, changed.changes.shape, 0) : undefined;
   const one = filled(device, [1], 1);
-  overChunks(hidden, weight, options, { losses, added, dLoss: one, dHidden });
+  overChunks(hidden, output, options, { losses, added, dLoss: one, dHidden, dChanges });
   const loss = weightedSum(added ? [losses, added] : [losses], weights);
 
-  differentiable({ inputs: [hidden, ...shards], outputs: [loss] }, ([dOutput], wants) => {
+  const inputs = [hidden, ...(changed ? [changed.changes] : []), ...shards];
+  differentiable({ inputs, outputs: [loss] }, ([dOutput], wants) => {
     const dLoss = dOutput!;
-    if (dHidden) {
-      const scaled = empty(device, hidden.shape);
-      launch(scaleByScalar, {
-        params: { n: hidden.size, scale: 1 },
-        reads: { x: dHidden, factor: dLoss },
-        writes: { out: scaled },
-      });
-      return [scaled, ...shards.map(() => undefined)];
-    }
-    const [wantHidden, ...wantShards] = wants;
+    const [wantHidden, ...others] = wants;
+    const wantChanges = changed && others.shift();
+    if (dHidden)
+      return [
+        wantHidden ? scaledBy(dHidden, dLoss) : undefined,
+        ...(changed ? [dChanges && wantChanges ? scaledBy(dChanges, dLoss) : undefined] : []),
+        ...shards.map(() => undefined),
+      ];
     const fresh = wantHidden ? filled(device, hidden.shape, 0) : undefined;
-    const dShards = shards.map((shard, i) => {
-      const want = wantShards[i];
-      return want === true ? filled(device, shard.shape, 0) : want || undefined;
-    });
-    overChunks(hidden, weight, options, {
+    /** where to add: the sink that is wanted, or zeros, which are returned */
+    const sink = (want: Want | undefined, { shape }: Tensor): Tensor | undefined =>
+      want === true ? filled(device, shape, 0) : want || undefined;
+    const returned = (want: Want | undefined, d: Tensor | undefined): Tensor | undefined =>
+      want === true ? d : undefined;
+    const dShards = shards.map((shard, i) => sink(others[i], shard));
+    const late = changed && sink(wantChanges, changed.changes);
+    overChunks(hidden, output, options, {
       losses: zeros(), // computed again, not needed again
       added: added && zeros(),
       dLoss,
       dHidden: fresh,
+      dChanges: late,
       dShards,
     });
-    return [fresh, ...dShards.map((d, i) => (wantShards[i] === true ? d : undefined))];
+    return [fresh, ...(changed ? [returned(wantChanges, late)] : []), ...dShards.map((d, i) => returned(others[i], d))];
   });
   return { loss, losses, ...(added ? { added } : {}) };
 }
 
 function hasTerms({ labelSmoothing = 0, zLoss = 0 }: CrossEntropyTargets): boolean {
   return labelSmoothing > 0 || zLoss > 0;
+}
+
+function scaledBy(x: Tensor, factor: Tensor): Tensor {
+  const out = empty(x.device, x.shape);
+  launch(scaleByScalar, { params: { n: x.size, scale: 1 }, reads: { x, factor }, writes: { out } });
+  return out;
 }
 
 /** What one run over the chunks computes: losses always, gradients where there is something to add them to. */
@@ -122,21 +132,24 @@ interface Results {
   readonly dLoss: Tensor;
   /** zeros `[tokens, dim]`, to be filled at rows with a target */
   readonly dHidden?: Tensor | undefined;
+  /** f32 `[n, dim]` for the head's changed rows, to be added to */
+  readonly dChanges?: Tensor | undefined;
   /** f32 `[rows, dim]` per shard of the head, to be added to */
   readonly dShards?: readonly (Tensor | undefined)[];
 }
 
-function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets, results: Results): void {
+function overChunks(hidden: Tensor, head: Head, options: CrossEntropyTargets, results: Results): void {
   const { device } = hidden;
   const { targets, weights, rows, softCap, labelSmoothing = 0, zLoss = 0 } = options;
-  const { losses, added, dLoss, dHidden, dShards = [] } = results;
+  const { losses, added, dLoss, dHidden, dChanges, dShards = [] } = results;
+  const { weight, changed } = head;
   const [tokens, dim] = hidden.shape as [number, number];
   const vocab = weight.shape[0];
   const chunkRows = options.chunkRows ?? defaultChunkRows(tokens, vocab, device.facts);
   const chunks = Math.ceil(tokens / chunkRows);
   const gate = chunkGates(rows, chunks, chunkRows);
   // the gradient of the head is a sum over all rows of a chunk: those without a token must be zeros there
-  const summed = dShards.some(Boolean);
+  const summed = dChanges !== undefined || dShards.some(Boolean);
   for (let chunk = 0; chunk < chunks; chunk++) {
     const first = chunk * chunkRows;
     const count = Math.min(chunkRows, tokens - first);
@@ -151,22 +164,24 @@ function overChunks(hidden: Tensor, weight: Weight, options: CrossEntropyTargets
       writes: { out: x },
       indirect: summed ? indirect : (perRow ?? indirect),
     });
-    matmul({ layout: "nt", a: x, b: weight, out: logits, indirect, rowTiles });
+    headLogits(x, head, logits, { indirect, rowTiles });
     const call = {
-      spec: { gradient: dHidden !== undefined || dShards.some(Boolean), softCap: softCap !== undefined },
+      spec: { gradient: dHidden !== undefined || summed, softCap: softCap !== undefined },
       params: { count, vocab, first, tokens, cap: softCap ?? 1, smoothing: labelSmoothing, z: zLoss },
       reads: { rows, targets, weights, dloss: dLoss },
       indirect: summed ? indirect : (perRow ?? indirect),
     };
     if (added) launch(crossEntropyTermRows, { ...call, updates: { logits, losses, added } });
     else launch(crossEntropyRows, { ...call, updates: { logits, losses } });
-    if (dHidden) {
-      const dx = empty(device, [count, dim]);
-      matmul({ layout: "nn", a: logits, b: weight, out: dx, indirect, rowTiles });
+    const dx = dHidden && empty(device, [count, dim]);
+    if (dx) matmul({ layout: "nn", a: logits, b: weight, out: dx, indirect, rowTiles });
+    if (changed && (dx || dChanges))
+      changedRowsBackward(changed, { x, dLogits: logits }, { dx, dChanges }, { indirect, rowTiles });
+    if (dx) {
       launch(scatterRows, {
         params: { count, dim, first_id: first, rows: tokens },
         reads: { source: dx, ids: rows },
-        updates: { table: dHidden },
+        updates: { table: dHidden! },
         indirect: perRow ?? indirect,
       });
       dx.dispose();

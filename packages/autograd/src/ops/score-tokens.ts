@@ -1,5 +1,6 @@
-import { asWeight, empty, launch, matmul, ShapeError, Tensor, tokenScores, viewOf } from "@tunesmith/tensor";
-import type { DenseFormat, Weight } from "@tunesmith/tensor";
+import { empty, launch, ShapeError, tokenScores, viewOf } from "@tunesmith/tensor";
+import type { DenseFormat, Tensor, Weight } from "@tunesmith/tensor";
+import { asHead, type Head, headLogits } from "./changed-rows.ts";
 import { defaultChunkRows } from "./chunk-rows.ts";
 import { filled } from "./filled.ts";
 
@@ -19,10 +20,11 @@ import { filled } from "./filled.ts";
  */
 export function scoreTokens(
   hidden: Tensor,
-  head: Weight | Tensor<DenseFormat>,
+  head: Head | Weight | Tensor<DenseFormat>,
   options: { targets: Tensor<"i32">; chunkRows?: number | undefined; softCap?: number | undefined },
 ): { logProbs: Tensor<"f32">; entropy: Tensor<"f32">; correct: Tensor<"f32"> } {
-  const weight = head instanceof Tensor ? asWeight(head) : head;
+  const output = asHead(head);
+  const { weight } = output;
   const { targets, softCap } = options;
   const { device } = hidden;
   const [tokens = 0, dim = 0] = hidden.shape;
@@ -49,7 +51,7 @@ export function scoreTokens(
   for (let first = 0; first < tokens; first += chunkRows) {
     const count = Math.min(chunkRows, tokens - first);
     const logits = empty(device, [count, vocab]);
-    matmul({ layout: "nt", a: viewOf(hidden, first * dim, [count, dim]), b: weight, out: logits });
+    headLogits(viewOf(hidden, first * dim, [count, dim]), output, logits);
     launch(tokenScores, {
       spec: { softCap: softCap !== undefined },
       params: { count, vocab, first, cap: softCap ?? 1 },

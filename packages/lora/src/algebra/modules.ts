@@ -75,6 +75,12 @@ export function plainUpdatesOf(adapter: PeftAdapter): Map<string, Update> {
       expected: "LoRA adapters",
       fix: "merge it into its base (`tunesmith merge`)",
     });
+  if (adapter.config.trainableTokens !== undefined)
+    throw new LoraError("COMBINATION_INVALID", "an adapter with token rows is more than a low-rank update", {
+      received: "trainable_token_indices",
+      expected: "LoRA adapters",
+      fix: "merge it into its base (`tunesmith merge`)",
+    });
   if (adapter.config.modulesToSave?.length)
     throw new LoraError("COMBINATION_INVALID", "an adapter with whole modules is more than a low-rank update", {
       received: `modules_to_save: ${adapter.config.modulesToSave.join(", ")}`,
