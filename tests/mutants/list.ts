@@ -425,6 +425,27 @@ export const mutants: readonly Mutant[] = [
     tests: ["apps/cli/src/resume-exact.test.ts"],
   },
   {
+    name: "a NaN does not halt the updates",
+    file: "packages/tensor/src/kernels/optimizers.ts",
+    find: "== 0x7f800000u) { halt[0] = 1u; }",
+    replace: "== 0x7f800000u) { halt[0] = 0u; }",
+    tests: ["tests/non-finite.test.ts"],
+  },
+  {
+    name: "parameters are saved unseen",
+    file: "packages/sft/src/train.ts",
+    find: "          await checkParameters(tuning, step);\n",
+    replace: "",
+    tests: ["tests/non-finite.test.ts"],
+  },
+  {
+    name: "a bad row is looked for in the first micro-batch only",
+    file: "packages/sft/src/non-finite.ts",
+    find: "if (tensor === undefined) continue;",
+    replace: "if (tensor === undefined) return undefined;",
+    tests: ["tests/non-finite.test.ts"],
+  },
+  {
     name: "a damaged checkpoint is taken",
     file: "packages/sft/src/checkpoint/folder.ts",
     find: 'found.bytes !== expected.get("bytes") || found.sha256 !== expected.get("sha256")',

@@ -2,7 +2,7 @@ import { TunesmithError } from "@tunesmith/core";
 
 /** What can stop a run. */
 export type SftErrorCode =
-  | "NON_FINITE" // a NaN or Inf reached the gradient norm; the weights were not changed
+  | "NON_FINITE" // a NaN or Inf in gradients (the weights were not changed), parameters or scores
   | "MEMORY_BUDGET" // no way to run fits the memory
   | "CHECKPOINT_MISSING" // nothing to resume from
   | "CHECKPOINT_UNSOUND" // not finished, or changed on disk

@@ -4,6 +4,7 @@ import { makeBatch } from "@tunesmith/data";
 import type { Batch, Example } from "@tunesmith/data";
 import { SftError } from "./errors.ts";
 import type { EvalResult, TaskScore } from "./events.ts";
+import { examplesAt, rowsText } from "./non-finite.ts";
 import { ScorePrograms } from "./score.ts";
 import type { Scores } from "./score.ts";
 import type { Tuning } from "./tuning.ts";
@@ -14,10 +15,16 @@ export interface EvaluateOptions {
   readonly batchSize: number;
 }
 
+/** Rows that are scored together. */
+interface Part {
+  readonly part: readonly Example[];
+  readonly batch: Batch;
+}
+
 /**
  * @param tasks - names of all tasks that occur in the examples
  * @param shared - programs to use; else some are recorded and freed again
- * @throws SftError `NO_ROWS` where no example has a target
+ * @throws SftError `NO_ROWS` where no example has a target; `NON_FINITE` where a score is NaN or Inf
  */
 export async function evaluate(
   tuning: Pick<Tuning, "model" | "adapter">,
@@ -29,7 +36,8 @@ export async function evaluate(
   const sums = new Float64Array(tasks.length);
   const counts = new Float64Array(tasks.length);
   const correct = new Float64Array(tasks.length);
-  const count = (batch: Batch, scores: Scores): void => {
+  const count = ({ batch, part }: Part, scores: Scores): void => {
+    checkScores(part, scores);
     for (const row of batch.targetRows) {
       const task = batch.taskIds[row]!;
       sums[task]! -= scores.logProbs[row]!;
@@ -39,15 +47,16 @@ export async function evaluate(
   };
   try {
     // a batch is read while the next one runs
-    let flight: { batch: Batch; scores: Promise<Scores> } | undefined;
+    let flight: (Part & { scores: Promise<Scores> }) | undefined;
     for (let first = 0; first < examples.length; first += batchSize) {
-      const batch = makeBatch(examples.slice(first, first + batchSize), { packing: true, tasks });
+      const part = examples.slice(first, first + batchSize);
+      const batch = makeBatch(part, { packing: true, tasks });
       const scores = programs.score(batch);
       scores.catch(() => {}); // told when it is read
-      if (flight) count(flight.batch, await flight.scores);
-      flight = { batch, scores };
+      if (flight) count(flight, await flight.scores);
+      flight = { part, batch, scores };
     }
-    if (flight) count(flight.batch, await flight.scores);
+    if (flight) count(flight, await flight.scores);
   } finally {
     if (!shared) programs.dispose();
   }
@@ -63,6 +72,17 @@ export async function evaluate(
   for (const [k, name] of tasks.entries())
     if (counts[k]! > 0) perTask[name] = scoreOf(sums[k]!, correct[k]!, counts[k]!);
   return { ...scoreOf(total(sums), total(correct), targets), tasks: perTask };
+}
+
+function checkScores(part: readonly Example[], { logProbs }: Scores): void {
+  const bad = examplesAt(part, true, (at) => !Number.isFinite(logProbs[at]));
+  if (bad.length === 0) return;
+  const rows = rowsText(bad.map(({ row }) => row));
+  throw new SftError("NON_FINITE", `a log-probability of ${rows} of the evaluation is NaN or Inf`, {
+    received: "NaN or Inf",
+    expected: "finite scores",
+    fix: "lower train.learning_rate; if it is so before the first step, get the base model's weights again",
+  });
 }
 
 function scoreOf(sum: number, correct: number, targets: number): TaskScore {

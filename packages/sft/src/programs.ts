@@ -21,6 +21,13 @@ import { declareNoise, noiseValues } from "./embedding-noise.ts";
 import { declareTargets, targetValues } from "./targets.ts";
 import type { Tuning } from "./tuning.ts";
 
+export interface RunProgramsOptions {
+  readonly optimizer: Optimizer;
+  readonly shape: RunShape;
+  readonly memory?: StepMemory;
+  readonly terms?: LossTerms;
+}
+
 export class RunPrograms {
   readonly scores: ScorePrograms;
   readonly #tuning: Tuning;
@@ -30,10 +37,7 @@ export class RunPrograms {
   readonly #update: Program;
 
   /** Records everything; touches no memory of the device. */
-  constructor(
-    tuning: Tuning,
-    options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory; terms?: LossTerms },
-  ) {
+  constructor(tuning: Tuning, options: RunProgramsOptions) {
     const { optimizer, shape } = options;
     this.#tuning = tuning;
     this.#terms = options.terms ?? {};

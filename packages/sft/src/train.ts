@@ -5,12 +5,12 @@ import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
 import type { Optimizer } from "@tunesmith/optim";
 import { autotune } from "@tunesmith/tensor";
 import { segmentCount } from "./counters.ts";
-import { SftError } from "./errors.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
 import type { LossTerms, TokenLosses } from "./loss-terms.ts";
 import { modelFlops } from "./model-flops.ts";
 import { type Probe, probeParts, scoreProbe } from "./probe.ts";
+import { checkParameters, nonFiniteStep } from "./non-finite.ts";
 import { RunPrograms } from "./programs.ts";
 import { runShape } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
@@ -64,7 +64,8 @@ interface Flight {
  * Trains, yielding an event per finished step, evaluation and probe. A step's numbers are read while the next one runs, so
  * nothing waits for the GPU in between.
  *
- * @throws SftError `NON_FINITE` when the gradient norm is NaN or Inf: that step and all after it left the weights alone
+ * @throws SftError `NON_FINITE` when the gradient norm is NaN or Inf: that step and all after it left the weights alone; and
+ *   before a `boundary` or the end where an update made a parameter so
  */
 export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenerator<TrainEvent, void, undefined> {
   const { examples, schedule, objective, evaluation, probe, signal } = options;
@@ -105,7 +106,10 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
         if (flight) yield await landed(flight, tuning, options, clock);
         flight = undefined;
         yield* scoresAt(step, due);
-        if (pauses) yield { type: "boundary", step };
+        if (pauses) {
+          await checkParameters(tuning, step);
+          yield { type: "boundary", step };
+        }
         clock.last = options.now();
       }
       // every micro-batch of this optimizer step, a pure function of (seed, step)
@@ -135,6 +139,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       yield await landed(last, tuning, options, clock);
     }
     const ended = lastStep ?? startStep;
+    await checkParameters(tuning, ended);
     if (!signal?.aborted && !(lastStep === undefined && startEvaluated))
       yield* scoresAt(ended, { evaluates: true, probes: true });
   } finally {
@@ -151,22 +156,13 @@ async function landed(
   options: TrainOptions,
   clock: { last: number },
 ): Promise<StepEvent> {
-  const { device } = tuning.model;
   const { step, lr, window, scales } = flight;
   const losses = await Promise.all(flight.losses);
   const gradNorm = await flight.gradNorm;
   if (!Number.isFinite(gradNorm)) {
-    const rows = options.schedule.window(step - 1).flat();
-    const first = await device.finite?.first(); // in debug mode
-    throw new SftError(
-      "NON_FINITE",
-      `step ${step}: the gradient norm is ${gradNorm}${first === undefined ? "" : `, first seen in ${first}`}; the weights were left as they were after step ${step - 1}`,
-      {
-        received: String(gradNorm),
-        expected: "a finite number",
-        fix: `lower train.learning_rate, or look at rows ${rows.slice(0, 8).join(", ")}${rows.length > 8 ? " …" : ""} of the training data${device.finite ? "" : "; --debug-gpu names the first bad tensor"}`,
-      },
-    );
+    const rows = options.schedule.window(step - 1, options.memory?.microBatchSize);
+    const examples = rows.map((part) => part.map((row) => options.examples[row]!));
+    throw await nonFiniteStep(tuning, options, { step, gradNorm, window, scales, examples });
   }
   let loss = 0;
   const sums = new Float64Array(options.tasks.length);

@@ -63,8 +63,8 @@ export class Device {
   readonly workspace: Workspace;
   /** layout of the parameter block where immediates are missing */
   readonly paramsLayout: GPUBindGroupLayout | undefined;
-  /** present in debug mode */
-  readonly finite: FiniteCheck | undefined;
+  /** present in debug mode; see `checkingFinite` */
+  finite: FiniteCheck | undefined;
   /** set while replays are timed; see `Profiler.start` */
   profiler: Profiler | undefined;
   /** set while `record` runs */

@@ -11,6 +11,8 @@ export type { DType, TensorData } from "./dtype.ts";
 export { ShapeError, TensorError } from "./errors.ts";
 export type { TensorErrorCode } from "./errors.ts";
 export type { DeviceFacts } from "./facts.ts";
+export { checkingFinite, firstNonFinite } from "./finite-check.ts";
+export type { FiniteCheck } from "./finite-check.ts";
 export { defineKernel, GROUP_INDEX, MAIN_ARGS } from "./kernel.ts";
 export type { Cost, Element, Kernel, LaunchedWork, ParamType, Spec } from "./kernel.ts";
 export { launch } from "./launch.ts";
