@@ -5,7 +5,7 @@ import { driverEnvironment } from "../../scripts/setup/driver-env.mjs";
 const LIMIT_MS = 30 * 60_000;
 
 /**
- * Runs a program and gives the JSON lines it prints; throws with the end of its stderr where there are none.
+ * Runs a program and gives the JSON lines it prints; throws with the end of its output where there are none.
  * @param {string} command
  * @param {readonly string[]} args
  * @returns {any[]}
@@ -19,6 +19,8 @@ export function jsonLines(command, args) {
   });
   const lines = (stdout ?? "").split("\n").filter((line) => line.startsWith("{"));
   if (status !== 0 || lines.length === 0)
-    throw new Error(`${command} ${args[0]} ended with ${error ?? signal ?? status}:\n${(stderr ?? "").slice(-2000)}`);
+    throw new Error(
+      `${command} ${args[0]} ended with ${error ?? signal ?? status}:\n${(stdout ?? "").slice(-2000)}${(stderr ?? "").slice(-2000)}`,
+    );
   return lines.map((line) => JSON.parse(line));
 }
