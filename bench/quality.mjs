@@ -1,19 +1,19 @@
-// What the options of LoRA do to loss, speed and memory on one real task: the same steps over the same rows in the same order,
-// through `tunesmith train`, one variant after the other; rank × rsLoRA × targets × how the base is stored.
+// What the method of tuning and the options of LoRA do to loss, speed and memory on one real task: the same steps over the same
+// rows in the same order, through `tunesmith train`, one variant after the other.
 //   npm run build && node bench/quality.mjs [--fixtures DIR] [--variant NAME …] [--seeds 0,1,2] [--torch PYTHON] [--out FILE]
 // --fixtures  holds models/stories260K, models/stories260K-bf16-sharded and data/gsm8k; default: $TUNESMITH_FIXTURES, else
 //             shared/fixtures beside the repository
 // --variant   may be repeated; default: all of bench/lib/quality-variants.mjs
 // --seeds     of the adapter's start; "" for none; figures are medians over them
 // --with      JSON lines of an earlier run of the same steps, whose results count as well; may be repeated
-// --torch     a Python with torch, transformers, peft and bitsandbytes: PEFT trains beside us, from the same adapter
+// --torch     a Python with torch, transformers, peft and bitsandbytes: they train beside us, from the same adapter or weights
 // Speed is that of the fastest tenth of the steps, which other load on the machine disturbs least.
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { jsonLines } from "./lib/child.mjs";
-import { PEER_METHODS, VARIANTS } from "./lib/quality-variants.mjs";
+import { VARIANTS } from "./lib/quality-variants.mjs";
 import { report } from "./lib/report.mjs";
 import { median } from "./lib/stats.mjs";
 
@@ -122,31 +122,36 @@ function ours(variant, seed) {
   };
 }
 
-/** PEFT from the adapter that our run starts with, over the rows that it sees. @param {Variant} variant @param {number} seed */
+/** torch from the adapter or weights that our run starts with, over the rows that it sees. @param {Variant} variant @param {number} seed */
 function peers(variant, seed) {
-  const output = join(work, "start");
-  const config = configOf(variant, seed, output);
-  // the first step of a warm-up has a rate of 0
-  const start = tunesmith("train", { ...config, train: { ...config.train, max_steps: 1 } }, ["--overwrite"]);
+  const config = configOf(variant, seed, join(work, "start"));
+  const { method = "lora", unfreeze } = variant.tune;
+  const lora = method === "lora" || method === "qlora";
   const prepared = tunesmith("data prepare", config);
   const folderOf = (/** @type {string} */ file) =>
     prepared.files.find((/** @type {{ path: string }} */ { path }) => path.endsWith(file)).folder;
   const job = {
     model: config.model,
-    adapter: start.adapter,
+    adapter: lora ? startOf(config) : null,
+    trained: unfreeze ?? [""], // beginnings of names
     train: folderOf("train.jsonl"),
     eval: folderOf("test.jsonl"),
-    four_bit: variant.tune["method"] === "qlora",
+    four_bit: method === "qlora",
     batch_size: 8,
     steps,
     learning_rate: config.train.learning_rate,
     warmup: Math.ceil(0.03 * steps),
   };
   const [result] = jsonLines(options.torch ?? "", [
-    join(root, "bench", "children", "quality_peft.py"),
+    join(root, "bench", "children", "quality_torch.py"),
     JSON.stringify(job),
   ]);
   return result;
+}
+
+/** The adapter before its first step: that of a warm-up has a rate of 0. @param {ReturnType<typeof configOf>} config */
+function startOf(config) {
+  return tunesmith("train", { ...config, train: { ...config.train, max_steps: 1 } }, ["--overwrite"]).adapter;
 }
 
 /** @type {Record<string, any>[]} */
@@ -155,8 +160,7 @@ const results = options.with.flatMap((path) =>
 );
 for (const seed of seeds)
   for (const variant of variants) {
-    const sides = [ours, ...(options.torch && PEER_METHODS.includes(variant.tune["method"] ?? "lora") ? [peers] : [])];
-    for (const side of sides) {
+    for (const side of options.torch ? [ours, peers] : [ours]) {
       const result = { variant: variant.name, seed, ...side(variant, seed) };
       console.error(JSON.stringify(result));
       results.push(result);
@@ -168,7 +172,7 @@ const of = (variant, key, framework = "tunesmith") =>
   median(
     results.filter((r) => r["variant"] === variant && r["framework"] === framework).map((r) => r[key] ?? Number.NaN),
   );
-const torch = results.some(({ framework }) => framework === "peft");
+const torch = results.some(({ framework }) => framework === "torch");
 const loss = (/** @type {number} */ value) => (Number.isNaN(value) ? "–" : value.toFixed(4));
 const kilobytes = (/** @type {number} */ bytes) => (bytes / 1e3).toFixed(0);
 const { out, torch: _, fixtures: __, with: ___, ...settings } = options;
@@ -177,8 +181,9 @@ report({
   columns: [
     "variant",
     "eval loss",
-    ...(torch ? ["PEFT's"] : []),
+    ...(torch ? ["torch's"] : []),
     "tokens/s",
+    "seconds",
     "trained",
     "base KB",
     "adapter KB",
@@ -187,8 +192,9 @@ report({
   rows: variants.map(({ name }) => [
     name,
     loss(of(name, "eval_loss")),
-    ...(torch ? [loss(of(name, "eval_loss", "peft"))] : []),
+    ...(torch ? [loss(of(name, "eval_loss", "torch"))] : []),
     of(name, "tokens_per_second"),
+    of(name, "seconds"),
     of(name, "trained"),
     kilobytes(of(name, "base_bytes")),
     kilobytes(of(name, "adapter_bytes")),

@@ -7,10 +7,8 @@
  * @property {Readonly<Record<string, unknown>>} [train] what differs from the others, such as the learning rate of another method
  */
 
-/** Methods that PEFT can train beside us. */
-export const PEER_METHODS = ["lora", "qlora"];
-
 const BF16 = "stories260K-bf16-sharded";
+const LAST_LAYERS = ["model.layers.3", "model.layers.4", "model.norm"];
 const NF4 = { method: "qlora", quant: { type: "nf4", double_quant: true } };
 
 /** @type {Readonly<Record<string, Variant>>} */
@@ -23,5 +21,7 @@ export const VARIANTS = {
   "r 16, DoRA": { tune: { r: 16, alpha: 32, use_dora: true } },
   "r 16, bf16 base": { model: BF16, tune: { r: 16, alpha: 32 } },
   "r 16, NF4 base": { tune: { ...NF4, r: 16, alpha: 32 } },
+  full: { tune: { method: "full" }, train: { learning_rate: 1e-3 } },
+  "freeze all but 2 layers": { tune: { method: "freeze", unfreeze: LAST_LAYERS }, train: { learning_rate: 1e-3 } },
   "r 64, rsLoRA, NF4 base": { tune: { ...NF4, r: 64, alpha: 32, use_rslora: true } },
 };

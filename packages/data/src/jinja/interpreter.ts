@@ -1,12 +1,15 @@
-// Longer than most files, because a case per kind of node is one idea. Runs a parsed template, with jinja2's scopes: `for`, macros and `{% generation %}` have their own, `if` has none.
+// Longer than most files, because a case per kind of node is one idea. Runs a parsed template, with jinja2's scopes: `for`, macros
+// and `{% generation %}` have their own, `if` has none.
 
 import type { Arguments, Block, Expression, Parameter, Statement, Target } from "./ast.ts";
-import { attribute, item, slice } from "./attributes.ts";
+import { attribute, item } from "./attributes.ts";
 import type { Budget } from "./budget.ts";
-import { type Host, runFilter } from "./filters.ts";
+import { runFilter } from "./filters.ts";
+import type { Host } from "./filters/filter.ts";
 import { binary, contains, negative, positive } from "./operators.ts";
 import type { Program } from "./parser.ts";
 import { str } from "./print.ts";
+import { slice } from "./slices.ts";
 import { runTest } from "./tests.ts";
 import {
   Callable,
@@ -78,7 +81,11 @@ class Interpreter {
   constructor(budget: Budget, marks: Marks) {
     this.#budget = budget;
     this.#marks = marks;
-    this.#host = { budget, test: (name, value, args) => runTest(name, value, args, budget) };
+    this.#host = {
+      budget,
+      test: (name, value, args) => runTest(name, value, args, budget),
+      filter: (name, value, args) => runFilter(name, value, args, this.#host),
+    };
   }
 
   run(body: Block, variables: ReadonlyMap<string, Value>): string {

@@ -1,4 +1,5 @@
-// Longer than most files, because a grammar is one idea. Tokens to a tree, by jinja2's grammar (jinja2/parser.py): the same functions in the same order of precedence.
+// Longer than most files, because a grammar is one idea. Tokens to a tree, by jinja2's grammar (jinja2/parser.py): the same
+// functions in the same order of precedence.
 
 import type {
   Arguments,

@@ -1,5 +1,5 @@
-"""PEFT's side of bench/quality.mjs: the same rows in the same order from the same adapter, with AdamW, a cosine schedule and
-clipping, on the CPU. Prints one JSON line.    python bench/children/quality_peft.py '{"model": ..., "adapter": ..., ...}'"""
+"""torch's side of bench/quality.mjs (with PEFT for adapters): the same rows in the same order from the same adapter or weights, with
+AdamW, a cosine schedule and clipping, on the CPU. Prints one JSON line.    python bench/children/quality_torch.py '{"model": ..., "adapter": ..., ...}'"""
 
 import glob
 import json
@@ -53,7 +53,12 @@ def load():
     return model
 
 
-model = PeftModel.from_pretrained(load(), job["adapter"], is_trainable=True)
+model = load()
+if job["adapter"]:
+    model = PeftModel.from_pretrained(model, job["adapter"], is_trainable=True)
+else:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(job["trained"])))
 trained = [p for p in model.parameters() if p.requires_grad]
 optimizer = torch.optim.AdamW(trained, lr=job["learning_rate"], weight_decay=0.0)
 
@@ -98,7 +103,7 @@ for step in range(job["steps"]):
 print(
     json.dumps(
         {
-            "framework": "peft",
+            "framework": "torch",
             "start_loss": start,
             "eval_loss": evaluate(),
             "tokens_per_second": sorted(speeds, reverse=True)[len(speeds) // 10],
