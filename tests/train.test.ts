@@ -57,6 +57,7 @@ async function run(
         "values",
         Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => 0.1 * Math.sin(i)),
       );
+  if (change.terms?.l2ToStart !== undefined) tuned.store.keepStart();
   const window = (step: number): number[][] => {
     let at = (step * 8) % 16;
     return cut.map((n) => Array.from({ length: n }, () => at++ % 16));
@@ -207,6 +208,23 @@ describe("NEFTune", () => {
     apart(noisy.steps[0]!, noisy.steps[2]!); // steps 1 and 3 hold the same examples
     apart(noisy.steps[0]!, other.steps[0]!);
   });
+});
+
+test("l2ToStart is added once per step however it is cut, told apart, and holds the parameters back", async () => {
+  const terms = { l2ToStart: 2 };
+  const whole = await run([8], { terms });
+  for (const cut of [[5, 3], Array<number>(8).fill(1)]) expectSame(await run(cut, { terms }), whole, 1e-5);
+  const [plain, start] = [await run([8]), await run([8], { learningRate: () => 0 })];
+  const penalties = whole.steps.map((step) => step.penalties!.l2_to_start!);
+  expect(penalties[0]).toBe(0);
+  expect(penalties[1]).toBeGreaterThan(0);
+  expect(plain.steps[0]!.penalties).toBeUndefined();
+  expect(whole.steps[0]!.loss).toBe(plain.steps[0]!.loss);
+  const distance = ({ values }: Run): number =>
+    [...values]
+      .flatMap(([name, x]) => Array.from(x, (v, i) => (v - start.values.get(name)![i]!) ** 2))
+      .reduce((a, b) => a + b);
+  expect(distance(await run([8], { terms: { l2ToStart: 1e4 } }))).toBeLessThan(0.6 * distance(plain));
 });
 
 test("LoRA+: B moves at its own rate, A as ever", async () => {

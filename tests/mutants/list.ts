@@ -11,6 +11,20 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "the start of a run is taken for zeros",
+    file: "packages/optim/src/store.ts",
+    find: "params: { n: out.size, factor: 1 }",
+    replace: "params: { n: out.size, factor: 0 }",
+    tests: ["packages/optim/src/start-penalty.test.ts"],
+  },
+  {
+    name: "the pull to the start takes no heed of a loss scale",
+    file: "packages/tensor/src/kernels/start-penalty.ts",
+    find: "p.strength / scalars[0].w",
+    replace: "p.strength",
+    tests: ["packages/optim/src/start-penalty.test.ts"],
+  },
+  {
     name: "adafactor clips no update",
     file: "packages/tensor/src/kernels/adafactor.ts",
     find: "max(1.0, sqrt(meanSquare[0]) / p.threshold)",

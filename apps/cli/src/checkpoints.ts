@@ -264,6 +264,7 @@ export async function runIdentity(
     tune: config.tune,
     train: config.train,
     eval: config.eval,
+    regularize: config.regularize,
   };
   for (const [section, values] of Object.entries(sections))
     for (const [key, value] of Object.entries(values))

@@ -26,6 +26,12 @@ export async function tuneRun(
     load: (options: Pick<LoadOptions, "place">) => Promise<Model>;
   },
 ): Promise<Tuning> {
+  const tuning = await placed(loaded, from);
+  if (loaded.config.regularize.l2_to_start > 0) tuning.store.keepStart();
+  return tuning;
+}
+
+async function placed(loaded: LoadedConfig, from: Parameters<typeof tuneRun>[1]): Promise<Tuning> {
   const { tune } = loaded.config;
   const { files, device, modelConfig, load } = from;
   if (!trainsWeights(tune.method)) return putAdapter(loaded, await load({}), files);

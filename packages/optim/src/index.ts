@@ -24,6 +24,7 @@ export type { LionOptions } from "./lion.ts";
 export type { Optimizer } from "./optimizer.ts";
 export { learningRate, warmupSteps } from "./schedule.ts";
 export type { Schedule } from "./schedule.ts";
+export { pullToStart } from "./start-penalty.ts";
 export { sgd } from "./sgd.ts";
 export type { SgdOptions } from "./sgd.ts";
 export type { QuantizedMoments } from "./quantized.ts";

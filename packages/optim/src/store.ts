@@ -1,5 +1,5 @@
 import { nearest } from "@tunesmith/core";
-import { elementCount, state, viewOf } from "@tunesmith/tensor";
+import { elementCount, launch, scaleBy, state, viewOf } from "@tunesmith/tensor";
 import type { Category, Device, Tensor } from "@tunesmith/tensor";
 import { OptimError } from "./errors.ts";
 import { layoutParameters, QUANTIZED_BLOCK } from "./layout.ts";
@@ -70,6 +70,7 @@ export class ParameterStore {
   /** where a moment is quantized: what its codes mean */
   readonly codeTables: Tensor<"f32"> | undefined;
   readonly #views = new Map<string, readonly ParameterViews[]>();
+  #start: readonly Tensor<"f32">[] | undefined;
   readonly #factors = new Map<string, FactoredMoment>();
 
   /**
@@ -167,6 +168,21 @@ export class ParameterStore {
         },
       );
     return whole!;
+  }
+
+  /** By shard, what the values were when `keepStart` was called; undefined before. */
+  get start(): readonly Tensor<"f32">[] | undefined {
+    return this.#start;
+  }
+
+  /** Keeps a copy of all values as they are now, for `pullToStart`. */
+  keepStart(): void {
+    this.#start ??= this.shards.map(({ values }, i) =>
+      state(this.device, { shape: values.shape, dtype: "f32", category: "optimizer", label: `start ${i}` }),
+    );
+    if (this.device.virtual) return;
+    for (const [i, out] of this.#start.entries())
+      launch(scaleBy, { params: { n: out.size, factor: 1 }, reads: { x: this.shards[i]!.values }, writes: { out } });
   }
 
   /**
@@ -288,6 +304,7 @@ export class ParameterStore {
     for (const { quantized, ...flat } of this.shards)
       for (const tensor of [...Object.values(flat), ...Object.values(quantized ?? {})]) tensor.dispose();
     for (const { rows, columns } of this.#factors.values()) for (const tensor of [rows, columns]) tensor.dispose();
+    for (const tensor of this.#start ?? []) tensor.dispose();
     this.codeTables?.dispose();
     this.halt.dispose();
   }

@@ -21,7 +21,7 @@ export interface StepEvent extends Findings {
   /** finished updates, from 1 */
   readonly step: number;
   readonly total_steps: number;
-  /** the objective of the step, with label smoothing and z-loss */
+  /** the objective of the step, with label smoothing and z-loss, without `penalties` */
   readonly loss: number;
   /** before clipping */
   readonly grad_norm: number;
@@ -32,6 +32,8 @@ export interface StepEvent extends Findings {
   readonly padded_tokens: number;
   readonly target_tokens: number;
   readonly tasks: Readonly<Record<string, TaskLoss>>;
+  /** what regularisation added to the objective, term by term */
+  readonly penalties?: { readonly l2_to_start?: number };
   readonly timing: {
     readonly seconds: number;
     readonly tokens_per_second: number;

@@ -8,6 +8,16 @@ export interface LossTerms {
   readonly zLoss?: number;
   /** on the embedding (NEFTune); undefined: none */
   readonly noise?: EmbeddingNoise | undefined;
+  /** > 0: adds strength / 2 · ‖x − start‖² over all that trains; the store must `keepStart`. undefined: none */
+  readonly l2ToStart?: number | undefined;
+}
+
+/** What an update tells. */
+export interface UpdateResult {
+  /** before clipping; where it is not finite nothing was changed */
+  readonly gradNorm: number;
+  /** the penalty of `l2ToStart`, at the values before the update */
+  readonly l2ToStart?: number;
 }
 
 /** Losses of a micro-batch per position, 0 where there is no target. */

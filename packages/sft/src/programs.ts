@@ -7,11 +7,11 @@ import type { Batch } from "@tunesmith/data";
 import { withDropout } from "@tunesmith/lora";
 import { declareTokens, forward, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
 import type { DecodeOptions } from "@tunesmith/models";
-import { scalarCount } from "@tunesmith/optim";
+import { pullToStart, scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
 import type { Inputs, Pending, Program, Tensor } from "@tunesmith/tensor";
-import type { LossTerms, TokenLosses } from "./loss-terms.ts";
+import type { LossTerms, TokenLosses, UpdateResult } from "./loss-terms.ts";
 import type { RunShape } from "./run-shape.ts";
 import { ScorePrograms } from "./score.ts";
 import { rowsFor } from "./step-memory.ts";
@@ -48,9 +48,13 @@ export class RunPrograms {
         recordMicroBatch(tuning, tokens, inFlight, options),
       ]),
     );
-    this.#update = record(tuning.store.device, "update", (inputs) =>
-      optimizer.update(tuning.store, inputs.input("scalars", [scalarCount(tuning.store.layout)], "f32")),
-    );
+    this.#update = record(tuning.store.device, "update", (inputs) => {
+      const { store } = tuning;
+      const scalars = inputs.input("scalars", [scalarCount(store.layout)], "f32");
+      const { l2ToStart } = this.#terms;
+      const penalty = l2ToStart === undefined ? {} : { l2ToStart: pullToStart(store, scalars, l2ToStart) };
+      return { ...optimizer.update(store, scalars), ...penalty };
+    });
     this.scores = new ScorePrograms(tuning, options.memory);
     for (const tokens of shape.scored) this.scores.program(tokens);
   }
@@ -92,13 +96,15 @@ export class RunPrograms {
   }
 
   /**
-   * Applies the gradients and zeroes them.
+   * Applies the gradients (and penalties of the parameters themselves) and zeroes them.
    * @param at.step - 1 for the first update
-   * @returns the global gradient norm before clipping; where it is not finite nothing was changed
    */
-  update(at: { lr: number; step: number }): Promise<number> {
+  update(at: { lr: number; step: number }): Promise<UpdateResult> {
     const pending = this.#update.replay({ scalars: this.#optimizer.scalars(this.#tuning.store.layout, at) });
-    return output(pending, (values) => values["gradNorm"]![0]!);
+    return output(pending, (values) => {
+      const [gradNorm, l2ToStart] = [values["gradNorm"]![0]!, values["l2ToStart"]?.[0]];
+      return { gradNorm, ...(l2ToStart === undefined ? {} : { l2ToStart }) };
+    });
   }
 
   dispose(): void {

@@ -7,7 +7,7 @@ import { autotune } from "@tunesmith/tensor";
 import { segmentCount } from "./counters.ts";
 import { evaluate } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
-import type { LossTerms, TokenLosses } from "./loss-terms.ts";
+import type { LossTerms, TokenLosses, UpdateResult } from "./loss-terms.ts";
 import { modelFlops } from "./model-flops.ts";
 import { type Probe, probeParts, scoreProbe } from "./probe.ts";
 import { checkParameters, nonFiniteStep } from "./non-finite.ts";
@@ -57,7 +57,7 @@ interface Flight {
   readonly scales: readonly Float32Array[];
   /** per micro-batch */
   readonly losses: readonly Promise<TokenLosses>[];
-  readonly gradNorm: Promise<number>;
+  readonly update: Promise<UpdateResult>;
 }
 
 /**
@@ -127,9 +127,9 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
         firstSegment += segmentCount(batch);
       }
       const lr = options.learningRate(step);
-      const gradNorm = programs.update({ lr, step: step + 1 });
+      const update = programs.update({ lr, step: step + 1 });
       const before = flight;
-      flight = { step: step + 1, lr, window, scales, losses, gradNorm };
+      flight = { step: step + 1, lr, window, scales, losses, update };
       if (before) yield await landed(before, tuning, options, clock);
     }
     if (flight) {
@@ -144,7 +144,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       yield* scoresAt(ended, { evaluates: true, probes: true });
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen
-    if (flight) await Promise.allSettled([...flight.losses, flight.gradNorm]);
+    if (flight) await Promise.allSettled([...flight.losses, flight.update]);
     programs.dispose();
   }
 }
@@ -158,7 +158,7 @@ async function landed(
 ): Promise<StepEvent> {
   const { step, lr, window, scales } = flight;
   const losses = await Promise.all(flight.losses);
-  const gradNorm = await flight.gradNorm;
+  const { gradNorm, l2ToStart } = await flight.update;
   if (!Number.isFinite(gradNorm)) {
     const rows = options.schedule.window(step - 1, options.memory?.microBatchSize);
     const examples = rows.map((part) => part.map((row) => options.examples[row]!));
@@ -192,6 +192,7 @@ async function landed(
     padded_tokens: window.reduce((n, batch) => n + batch.paddedTokens, 0),
     target_tokens: targets.reduce((a, b) => a + b, 0),
     tasks,
+    ...(l2ToStart === undefined ? {} : { penalties: { l2_to_start: l2ToStart } }),
     timing: {
       seconds,
       tokens_per_second: tokens / Math.max(seconds, 1e-9),

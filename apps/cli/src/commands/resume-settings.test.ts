@@ -20,6 +20,7 @@ checkpoint: {every: 2, keep: 3}
 /** By name: settings, and names of what a checkpoint must hold. */
 const SETTINGS: Record<string, { sets: string[]; states: RegExp[] }> = {
   "eight-bit moments": { sets: ["train.optimizer=adamw8bit"], states: [/^scales\..*lora_A/, /^m\./, /^v\./] },
+  "distance from the start": { sets: ["regularize.l2_to_start=0.1"], states: [/^m\./] },
   "factored moments": { sets: ["train.optimizer=adafactor"], states: [/^rows\..*lora_A/, /^columns\..*lora_B/] },
   "embedding noise and dropout": { sets: ["train.neftune=5", "tune.dropout=0.1"], states: [/^m\./] },
   "label smoothing and z-loss": { sets: ["train.label_smoothing=0.1", "train.z_loss=0.001"], states: [/^m\./] },

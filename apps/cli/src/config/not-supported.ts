@@ -7,11 +7,12 @@ import type { KeyPath } from "./source.ts";
 /** Keys and the values of them that work; any other value the schema allows is refused. */
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   "tune.bias": ["none", "lora_only"],
+  "regularize.kl_to_base": [0],
   "tune.init_lora_weights": ["default", "gaussian"],
 };
 
 /** Keys that are reserved: in the contract by name, not in the schema yet. */
-export const RESERVED_KEYS: readonly string[] = ["stages", "regularize", "compute", "sample"];
+export const RESERVED_KEYS: readonly string[] = ["stages", "compute", "sample"];
 
 /** Every value in a config (as written) that this version does not have. */
 export function notSupported(written: unknown): Problem[] {

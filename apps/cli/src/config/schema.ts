@@ -278,6 +278,12 @@ export const configSchema = z.strictObject({
     .enum(["last", "best"])
     .default("last")
     .describe("the state that is handed over; best: of the lowest eval loss"),
+  regularize: z
+    .strictObject({
+      l2_to_start: z.number().min(0).default(0).describe("adds l2_to_start / 2 · ‖x − start‖² over all that trains"),
+      kl_to_base: z.number().min(0).default(0).describe("weight of the KL divergence from the base on replayed rows"),
+    })
+    .prefault({}),
   logging: z
     .strictObject({
       tensorboard: z.boolean().default(true).describe("TensorBoard's event file beside metrics.jsonl"),

@@ -5,11 +5,11 @@ import type { Kernel } from "../kernel.ts";
 import { reduceOverLanes, rowLanes } from "./lanes.ts";
 
 /** Elements that one workgroup sums; the same on every device. */
-const BLOCK = 16384;
+export const SUM_BLOCK = 16384;
 
 /** Partial sums that `dotPartials` writes for `n` elements. */
 export function partialCount(n: number): number {
-  return Math.ceil(n / BLOCK);
+  return Math.ceil(n / SUM_BLOCK);
 }
 
 /** a, b [n] → partials[first + block] = Σ a·b over each block of elements. */
@@ -24,10 +24,10 @@ export const dotPartials: Kernel<"n" | "first", "a" | "b", "partials", never> = 
     @compute @workgroup_size(${rowLanes(facts)})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      if (group * ${BLOCK}u >= p.n) { return; }
-      let end = min((group + 1u) * ${BLOCK / 4}u, (p.n + 3u) / 4u);
+      if (group * ${SUM_BLOCK}u >= p.n) { return; }
+      let end = min((group + 1u) * ${SUM_BLOCK / 4}u, (p.n + 3u) / 4u);
       var sum = vec4f(0.0);
-      for (var i = group * ${BLOCK / 4}u + lane; i < end; i += ${rowLanes(facts)}u) {
+      for (var i = group * ${SUM_BLOCK / 4}u + lane; i < end; i += ${rowLanes(facts)}u) {
         // the last vec4 may run into padding, whatever that holds
         let inside = 4u * i + vec4u(0u, 1u, 2u, 3u) < vec4u(p.n);
         sum += select(vec4f(0.0), a[i] * b[i], inside);
