@@ -110,7 +110,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "rows without a target are summed into the gradient of trained rows",
-    file: "packages/autograd/src/ops/linear-cross-entropy.ts",
+    file: "packages/autograd/src/ops/logit-loss.ts",
     find: "const summed = dChanges !== undefined || dShards.some(Boolean);",
     replace: "const summed = dShards.some(Boolean);",
     tests: ["packages/autograd/src/ops/changed-rows.test.ts"],
