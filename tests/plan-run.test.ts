@@ -16,7 +16,7 @@ import { fourBitCodec, loraShapes, writePeft } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { adamw } from "@tunesmith/optim";
 import { chooseMemory, planRun, runShape, train, tuneLora, tuneWeights } from "@tunesmith/sft";
-import type { MemoryRequest, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
+import type { MemoryRequest, Sampled, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, MemoryPlan } from "@tunesmith/tensor";
 import { virtualDevice } from "@tunesmith/tensor";
 import { describe, expect, test } from "vitest";
@@ -50,6 +50,17 @@ const schedule = {
     ),
 };
 const evaluation = { examples: examples.slice(0, 5), every: 2, batchSize: 2 };
+const sampling = {
+  prompts: [Int32Array.of(5, 6, 7), Int32Array.of(8)],
+  maxNewTokens: 9,
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  repetitionPenalty: 1,
+  seed: 0,
+  stopIds: [],
+  at: (step: number) => step === 1,
+};
 
 function options(memory: StepMemory): TrainOptions {
   return {
@@ -81,8 +92,8 @@ async function planned(like: Device, method: Method = "plain"): Promise<Tuning> 
   return tuneWeights(device, config, load, { unfreeze: UNFREEZE[method] });
 }
 
-async function planFor(like: Device, memory: StepMemory, method: Method = "plain"): Promise<MemoryPlan> {
-  const shape = runShape({ ...options(memory), ...memory, scored: [evaluation] });
+async function planFor(like: Device, memory: StepMemory, method: Method, sampled?: Sampled): Promise<MemoryPlan> {
+  const shape = runShape({ ...options(memory), ...memory, scored: [evaluation], sampled });
   return planRun(await planned(like, method), { optimizer: OPTIMIZER, shape, memory });
 }
 
@@ -118,13 +129,19 @@ async function save({ adapter, store }: Tuning): Promise<void> {
   else await writeTrainedModel(nodeFiles(), FOLDER, folder, trained);
 }
 
-async function run(device: Device, memory: StepMemory, trained?: () => void, method: Method = "plain"): Promise<Run> {
+async function run(
+  device: Device,
+  memory: StepMemory,
+  trained?: () => void,
+  method: Method = "plain",
+  change: Partial<TrainOptions> = {},
+): Promise<Run> {
   const tuned = await loaded(device, method);
   device.trim(); // what quantizing needed
   const steps: StepEvent[] = [];
   const evals: number[] = [];
   try {
-    for await (const event of train(tuned, options(memory)))
+    for await (const event of train(tuned, { ...options(memory), ...change }))
       if (event.type === "step") steps.push(event);
       else if (event.type === "eval") {
         evals.push(event.result.loss);
@@ -139,17 +156,18 @@ async function run(device: Device, memory: StepMemory, trained?: () => void, met
 }
 
 describe("a whole run takes the bytes of its plan", () => {
-  test.each<[StepMemory, Method]>([
-    [{}, "plain"],
-    [{ recompute: "layer", microBatchSize: 3 }, "nf4"],
-    [{}, "full"],
-    [{ recompute: "layer", microBatchSize: 3 }, "freeze"],
-  ])("%j, %s", async (memory, method) => {
+  test.each<[StepMemory, Method, Partial<TrainOptions>]>([
+    [{}, "plain", {}],
+    [{ recompute: "layer", microBatchSize: 3 }, "nf4", {}],
+    [{}, "full", {}],
+    [{ recompute: "layer", microBatchSize: 3 }, "freeze", {}],
+    [{}, "plain", { sampling }],
+  ])("%j, %s, %j", async (memory, method, change) => {
     const device = await openDevice({ validate: true });
-    const plan = await planFor(device, memory, method);
+    const plan = await planFor(device, memory, method, change.sampling);
     const count = countBytes(device);
     let peak = 0;
-    await run(device, memory, () => (peak = count.peak), method);
+    await run(device, memory, () => (peak = count.peak), method, change);
     expect(peak).toBe(plan.peakBytes);
     expect(Object.values(plan.categories).reduce((a, b) => a + b, 0)).toBe(plan.peakBytes);
     // what is left is what programs share

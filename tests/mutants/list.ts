@@ -250,6 +250,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["apps/cli/src/commands/train-keep.test.ts"],
   },
   {
+    name: "the plan forgets what sampling runs",
+    file: "packages/sft/src/programs.ts",
+    find: "...this.scores.all, ...this.#sampling]",
+    replace: "...this.scores.all]",
+    tests: ["tests/plan-run.test.ts"],
+  },
+  {
+    name: "samples are drawn from the base",
+    file: "packages/sft/src/programs.ts",
+    find: "new Generator(tuning.model, tuning.adapter)",
+    replace: "new Generator(tuning.model)",
+    tests: ["apps/cli/src/commands/train-sample.test.ts"],
+  },
+  {
     name: "the middle of a resumed run passes for its start",
     file: "packages/sft/src/guards/guard.ts",
     find: 'event.type === "step" ? event.step === 1 : event.step === 0;',

@@ -36,6 +36,7 @@ import { endsOf } from "./mask-proof.ts";
 import { partition, qualityReport } from "./curation.ts";
 import { readPairs } from "./probe-data.ts";
 import type { Parts } from "./curation.ts";
+import { readSamplePrompts, samplePositions } from "./samples.ts";
 
 /** Everything a run reads before it needs a device. */
 export interface RunData extends Parts {
@@ -54,6 +55,8 @@ export interface RunData extends Parts {
   readonly templates: ChatTemplates | undefined;
   /** undefined where the config names none */
   readonly probe: Probe | undefined;
+  /** prompts of `sample`, as ids */
+  readonly samplePrompts: readonly Int32Array[] | undefined;
 }
 
 /** `data.max_length: auto` */
@@ -85,6 +88,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
     checkLosses(own.reports, config.gates.max_lost);
     return own.examples;
   };
+  const samplePrompts = await readSamplePrompts(files, config, { tokenizer, modelConfig, now });
   const parts = partition(dataset, { evaluation: await held(data.eval), test: await held(data.test) }, config);
   const names = dataset.tasks.map((task) => task.name);
   const exampleTasks = parts.train.map((example) => names.indexOf(example.task));
@@ -93,7 +97,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
     tokenizer,
     modelConfig,
     maxLength,
-    positions,
+    positions: Math.max(positions, samplePrompts ? samplePositions(samplePrompts, config, modelConfig) : 0),
     ...parts,
     tasks: dataset.tasks,
     objective: decideObjective(train.objective, dataset.tasks),
@@ -121,6 +125,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
         now,
       }),
     },
+    samplePrompts,
   };
 }
 

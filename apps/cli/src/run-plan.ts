@@ -18,6 +18,7 @@ import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { lossTermsOf } from "./loss-terms.ts";
 import { optimizerOf } from "./optimizer.ts";
 import type { RunData } from "./run-data.ts";
+import { samplingOf } from "./samples.ts";
 import { tuneRun } from "./tune-run.ts";
 
 /** `plan.json`, and what `plan --json` prints with `time`. */
@@ -93,6 +94,7 @@ export async function planTheRun(
         ),
         ...(data.probe ? probeParts({ ...data.probe, batchSize: microBatchSize }) : []),
       ],
+      sampled: samplingOf(config, data),
     });
   const budget = budgetOf(config, device);
   const request: MemoryRequest = {

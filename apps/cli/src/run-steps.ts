@@ -8,6 +8,7 @@ import {
   guard,
   type ProbeEvent,
   type ProbeLimits,
+  type SampleEvent,
   type StepEvent,
   train,
   type TrainOptions,
@@ -22,6 +23,7 @@ import { trainProgress } from "./progress.ts";
 import { scheduleOf } from "./rate.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { PreparedRun } from "./run-prepare.ts";
+import { sampleFiles, samplingOf } from "./samples.ts";
 
 /** Where a run is. */
 export interface Progress {
@@ -41,6 +43,7 @@ export interface RunListener {
   step?(event: StepEvent): Promise<void> | void;
   evaluation?(event: EvalEvent): Promise<void> | void;
   probe?(event: ProbeEvent): Promise<void> | void;
+  sample?(event: SampleEvent): Promise<void> | void;
 }
 
 /** Trains to the end, a signal or the end of patience. A signal leaves a checkpoint of the step it found. */
@@ -50,7 +53,11 @@ export async function runSteps(
 ): Promise<Progress> {
   const { tuning, from } = run;
   const { patience } = run.loaded.config.eval;
-  const listeners: readonly RunListener[] = [metricsLog(folder), trainProgress(context)];
+  const listeners: readonly RunListener[] = [
+    metricsLog(folder),
+    trainProgress(context),
+    sampleFiles(folder, run.data, context),
+  ];
   const progress: { -readonly [K in keyof Progress]: Progress[K] } = {
     steps: from?.step ?? 0,
     loss: undefined,
@@ -77,6 +84,10 @@ export async function runSteps(
       for (const listener of listeners) await listener.step?.(event);
       progress.steps = event.step;
       progress.loss = event.loss;
+      continue;
+    }
+    if (event.type === "sample") {
+      for (const listener of listeners) await listener.sample?.(event);
       continue;
     }
     last = event.step;
@@ -116,6 +127,7 @@ function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, sig
   const { config } = loaded;
   const { train: examples, tasks, schedule, objective, evaluation, probe } = data;
   const rate = scheduleOf(config, schedule.totalSteps);
+  const sampling = samplingOf(config, data);
   const named = new Map(tasks.map((task) => [task.name, task.lossWeight ?? 1]));
   for (const { task } of evaluation ?? []) if (!named.has(task)) named.set(task, 1); // scored, never trained
   return {
@@ -132,6 +144,7 @@ function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, sig
       ? { evaluation: { examples: evaluation, every: config.eval.every, batchSize: choice.microBatchSize } }
       : {}),
     ...(probe ? { probe: { ...probe, every: config.eval.every, batchSize: choice.microBatchSize } } : {}),
+    ...(sampling ? { sampling } : {}),
     ...(from ? { startStep: from.step, startEvaluated: from.evaluation.last === from.step } : {}),
     ...(profiler ? { peakFlops: profiler.roof.matmul_flops_per_second } : {}),
     boundaryEvery: config.checkpoint.every,

@@ -1,5 +1,6 @@
 // Generation: the next token of every row is drawn on the host from logits that a KV cache's programs compute.
 
+import type { Program } from "@tunesmith/tensor";
 import type { Adapter, Model } from "./decoder.ts";
 import { ModelError } from "./errors.ts";
 import { KeyValueCache } from "./kv-cache.ts";
@@ -22,6 +23,15 @@ export interface Generated {
 
 const ROWS = [1, 2, 4, 8, 16];
 
+/** Prompts that are continued together, and which is the first of them. */
+function groups(prompts: readonly Int32Array[]): { rows: readonly Int32Array[]; first: number }[] {
+  const most = ROWS.at(-1)!;
+  return Array.from({ length: Math.ceil(prompts.length / most) }, (_, i) => ({
+    rows: prompts.slice(i * most, (i + 1) * most),
+    first: i * most,
+  }));
+}
+
 /** Generates with one model and adapter; programs and caches are kept between calls. */
 export class Generator {
   readonly #model: Model;
@@ -39,18 +49,21 @@ export class Generator {
    */
   async generate(prompts: readonly Int32Array[], options: GenerateOptions): Promise<Generated[]> {
     const results: Generated[] = [];
-    const most = ROWS.at(-1)!;
-    for (let first = 0; first < prompts.length; first += most)
-      results.push(...(await this.#group(prompts.slice(first, first + most), first, options)));
+    for (const { rows, first } of groups(prompts)) results.push(...(await this.#group(rows, first, options)));
     return results;
+  }
+
+  /** Makes ahead what {@link generate} will need for these prompts: caches, and the programs it returns. */
+  prepare(prompts: readonly Int32Array[], { maxNewTokens }: Pick<GenerateOptions, "maxNewTokens">): readonly Program[] {
+    return groups(prompts).flatMap(({ rows }) =>
+      this.#cacheFor(rows, maxNewTokens).prepare(rows.reduce((sum, { length }) => sum + length, 0)),
+    );
   }
 
   /** Logits `[vocab]` of the token after each prompt. */
   async nextLogits(prompts: readonly Int32Array[]): Promise<Float32Array[]> {
     const logits: Float32Array[] = [];
-    const most = ROWS.at(-1)!;
-    for (let first = 0; first < prompts.length; first += most) {
-      const group = prompts.slice(first, first + most);
+    for (const { rows: group } of groups(prompts)) {
       const cache = this.#cache(group.length, Math.max(...group.map((prompt) => prompt.length)));
       logits.push(...(await cache.prefill(group)).slice(0, group.length));
     }
@@ -75,8 +88,7 @@ export class Generator {
             fix: prompt.length === 0 ? "give a prompt, or a tokenizer that adds BOS" : "shorten the prompt",
           },
         );
-    const longest = Math.max(...prompts.map((p) => p.length));
-    const cache = this.#cache(prompts.length, Math.min(positions, longest + options.maxNewTokens));
+    const cache = this.#cacheFor(prompts, options.maxNewTokens);
     const sequences = prompts.map((prompt) => [...prompt]);
     const done: (Generated | undefined)[] = prompts.map(() => undefined);
     const finish = (row: number, finishReason: Generated["finishReason"]): void => {
@@ -103,6 +115,11 @@ export class Generator {
       );
     }
     return done as Generated[];
+  }
+
+  #cacheFor(prompts: readonly Int32Array[], maxNewTokens: number): KeyValueCache {
+    const longest = Math.max(...prompts.map((prompt) => prompt.length));
+    return this.#cache(prompts.length, Math.min(this.#model.positions, longest + maxNewTokens));
   }
 
   #cache(rows: number, positions: number): KeyValueCache {

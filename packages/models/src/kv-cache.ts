@@ -37,12 +37,16 @@ export class KeyValueCache {
     }));
   }
 
+  /** The programs that prompts of so many tokens in all will run. */
+  prepare(length: number): readonly Program[] {
+    return [this.#prefill(tokenBucket(length)), this.#stepProgram()];
+  }
+
   /** Runs all prompts and returns the logits after each. */
   async prefill(prompts: readonly Int32Array[]): Promise<Float32Array[]> {
     const length = prompts.reduce((n, prompt) => n + prompt.length, 0);
     const tokens = tokenBucket(length);
-    let program = this.#prefills.get(tokens);
-    if (!program) this.#prefills.set(tokens, (program = this.#recordPrefill(tokens)));
+    const program = this.#prefill(tokens);
     const sequence = {
       inputIds: new Int32Array(length),
       positionIds: new Int32Array(length),
@@ -66,10 +70,9 @@ export class KeyValueCache {
 
   /** Runs one token per row; undefined rows are idle. */
   async step(tokens: readonly ({ id: number; position: number } | undefined)[]): Promise<Float32Array[]> {
-    this.#step ??= this.#recordStep();
     const fill = (value: (token: { id: number; position: number }, row: number) => number, idle: number): Int32Array =>
       Int32Array.from({ length: this.#rows }, (_, row) => (tokens[row] ? value(tokens[row], row) : idle));
-    const values = await this.#step
+    const values = await this.#stepProgram()
       .replay({
         ids: fill((t) => t.id, 0),
         positions: fill((t) => t.position, 0),
@@ -87,6 +90,16 @@ export class KeyValueCache {
       keys.dispose();
       values.dispose();
     }
+  }
+
+  #prefill(tokens: number): Program {
+    let program = this.#prefills.get(tokens);
+    if (!program) this.#prefills.set(tokens, (program = this.#recordPrefill(tokens)));
+    return program;
+  }
+
+  #stepProgram(): Program {
+    return (this.#step ??= this.#recordStep());
   }
 
   #recordPrefill(tokens: number): Program {

@@ -1,6 +1,7 @@
 // What a run tells its caller, in the words of metrics.jsonl. The schema is stable: fields are added, never renamed
 // (docs/cli.md, "Events").
 
+import type { Generated } from "@tunesmith/models";
 import type { Findings } from "./guards/findings.ts";
 
 /** Loss and number of targets of one task; plain cross-entropy in nats per target, unweighted. */
@@ -87,10 +88,17 @@ export interface ProbeEvent extends Findings {
   readonly result: ProbeResult;
 }
 
+/** Continuations of the prompts of `sampling`, in their order, after `step` updates. */
+export interface SampleEvent {
+  readonly type: "sample";
+  readonly step: number;
+  readonly samples: readonly Generated[];
+}
+
 /** All numbers up to `step` were reported, and the store holds exactly what that step left: the place to save. */
 export interface BoundaryEvent {
   readonly type: "boundary";
   readonly step: number;
 }
 
-export type TrainEvent = StepEvent | EvalEvent | ProbeEvent | BoundaryEvent;
+export type TrainEvent = StepEvent | EvalEvent | ProbeEvent | SampleEvent | BoundaryEvent;

@@ -33,6 +33,7 @@ export type {
   PairScore,
   ProbeEvent,
   ProbeResult,
+  SampleEvent,
   StepEvent,
   TaskLoss,
   TaskScore,
@@ -51,7 +52,7 @@ export type { StepTimes } from "./measure-step.ts";
 export { planRun } from "./plan-run.ts";
 export { type CounterfactualPair, type Probe, probeParts, scoreProbe } from "./probe.ts";
 export { runShape } from "./run-shape.ts";
-export type { RunShape, RunShapeOptions } from "./run-shape.ts";
+export type { RunShape, RunShapeOptions, Sampled } from "./run-shape.ts";
 export type { StepMemory } from "./step-memory.ts";
 export { train } from "./train.ts";
 export type { TrainOptions } from "./train.ts";

@@ -18,7 +18,11 @@ export function planRun(
   options: { optimizer: Optimizer; shape: RunShape; memory?: StepMemory; terms?: LossTerms },
 ): MemoryPlan {
   const programs = new RunPrograms(tuning, options);
-  return planMemory(tuning.store.device, programs.all, { copyBytes: largestCopy(tuning) });
+  try {
+    return planMemory(tuning.store.device, programs.all, { copyBytes: largestCopy(tuning) });
+  } finally {
+    programs.dispose();
+  }
 }
 
 /** Saving reads parameter by parameter. */

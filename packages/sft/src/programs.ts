@@ -5,7 +5,7 @@
 import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
 import { withDropout } from "@tunesmith/lora";
-import { declareTokens, forward, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
+import { declareTokens, forward, Generator, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
 import type { DecodeOptions } from "@tunesmith/models";
 import { pullToStart, scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
@@ -30,13 +30,15 @@ export interface RunProgramsOptions {
 
 export class RunPrograms {
   readonly scores: ScorePrograms;
+  readonly generator: Generator;
   readonly #tuning: Tuning;
   readonly #terms: LossTerms;
   readonly #optimizer: Optimizer;
   readonly #microBatches: ReadonlyMap<number, Program>;
   readonly #update: Program;
+  readonly #sampling: readonly Program[];
 
-  /** Records everything; touches no memory of the device. */
+  /** Records everything; of the device's memory it takes only the caches that sampling fills. */
   constructor(tuning: Tuning, options: RunProgramsOptions) {
     const { optimizer, shape } = options;
     this.#tuning = tuning;
@@ -57,10 +59,12 @@ export class RunPrograms {
     });
     this.scores = new ScorePrograms(tuning, options.memory);
     for (const tokens of shape.scored) this.scores.program(tokens);
+    this.generator = new Generator(tuning.model, tuning.adapter);
+    this.#sampling = shape.sampled ? this.generator.prepare(shape.sampled.prompts, shape.sampled) : [];
   }
 
   get all(): readonly Program[] {
-    return [...this.#microBatches.values(), this.#update, ...this.scores.all];
+    return [...this.#microBatches.values(), this.#update, ...this.scores.all, ...this.#sampling];
   }
 
   /** Makes the memory that all programs share, so that nothing grows later. */
@@ -109,6 +113,7 @@ export class RunPrograms {
 
   dispose(): void {
     for (const program of this.all) program.dispose();
+    this.generator.dispose();
   }
 }
 

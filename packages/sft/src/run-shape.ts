@@ -3,6 +3,12 @@
 import type { Example, Schedule } from "@tunesmith/data";
 import { tokenBucket } from "@tunesmith/models";
 
+/** Prompts as token ids, and how many tokens are generated behind each at most. */
+export interface Sampled {
+  readonly prompts: readonly Int32Array[];
+  readonly maxNewTokens: number;
+}
+
 export interface RunShape {
   /** bucket of tokens → most micro-batches of it in two steps on end, which may all be on their way */
   readonly microBatches: ReadonlyMap<number, number>;
@@ -10,6 +16,8 @@ export interface RunShape {
   readonly scored: ReadonlySet<number>;
   /** of all micro-batches of the run, their padding to buckets included */
   readonly tokens: number;
+  /** what is continued between steps */
+  readonly sampled?: Sampled | undefined;
 }
 
 export interface RunShapeOptions {
@@ -21,10 +29,18 @@ export interface RunShapeOptions {
   readonly microBatchSize?: number | undefined;
   /** sets that are scored, `batchSize` examples at a time, end to end */
   readonly scored?: readonly { readonly examples: readonly Example[]; readonly batchSize: number }[];
+  readonly sampled?: Sampled | undefined;
 }
 
 /** Walks the whole schedule. */
-export function runShape({ examples, schedule, packing, microBatchSize, scored = [] }: RunShapeOptions): RunShape {
+export function runShape({
+  examples,
+  schedule,
+  packing,
+  microBatchSize,
+  scored = [],
+  sampled,
+}: RunShapeOptions): RunShape {
   const lengths = Int32Array.from(examples, (example) => example.inputIds.length);
   const microBatches = new Map<number, number>();
   let before = new Map<number, number>();
@@ -48,7 +64,7 @@ export function runShape({ examples, schedule, packing, microBatchSize, scored =
       const part = rows.slice(first, first + batchSize);
       buckets.add(tokenBucket(part.reduce((sum, example) => sum + example.inputIds.length, 0)));
     }
-  return { microBatches, scored: buckets, tokens };
+  return { microBatches, scored: buckets, tokens, sampled };
 }
 
 function flatLength(rows: readonly number[], lengths: Int32Array, packing: boolean): number {

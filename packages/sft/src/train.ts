@@ -2,6 +2,7 @@
 
 import { makeBatch, taskCounts, targetScale } from "@tunesmith/data";
 import type { Batch, Example, Objective, Schedule } from "@tunesmith/data";
+import type { GenerateOptions } from "@tunesmith/models";
 import type { Optimizer } from "@tunesmith/optim";
 import { autotune } from "@tunesmith/tensor";
 import { segmentCount } from "./counters.ts";
@@ -12,7 +13,7 @@ import { modelFlops } from "./model-flops.ts";
 import { type Probe, probeParts, scoreProbe } from "./probe.ts";
 import { checkParameters, nonFiniteStep } from "./non-finite.ts";
 import { RunPrograms } from "./programs.ts";
-import { runShape } from "./run-shape.ts";
+import { runShape, type Sampled } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
 import type { Tuning } from "./tuning.ts";
 
@@ -31,6 +32,8 @@ export interface TrainOptions {
   readonly evaluation?: { readonly examples: readonly Example[]; readonly every: number; readonly batchSize: number };
   /** what must not be forgotten: scored at step 0, every `every` updates and at the end */
   readonly probe?: Probe & { readonly every: number; readonly batchSize: number };
+  /** prompts that are continued before the update after `at` so many, and at the end */
+  readonly sampling?: Omit<GenerateOptions, "signal"> & Sampled & { readonly at: (step: number) => boolean };
   /** what trades time for memory */
   readonly memory?: StepMemory;
   /** what training adds to plain cross-entropy; default: nothing */
@@ -68,12 +71,12 @@ interface Flight {
  *   before a `boundary` or the end where an update made a parameter so
  */
 export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenerator<TrainEvent, void, undefined> {
-  const { examples, schedule, objective, evaluation, probe, signal } = options;
+  const { examples, schedule, objective, evaluation, probe, sampling, signal } = options;
   const tasks = options.tasks.map((task) => task.name);
   const lossWeights = options.tasks.map((task) => task.lossWeight);
   const microBatchSize = options.memory?.microBatchSize;
   const scored = [...(evaluation ? [evaluation] : []), ...(probe ? probeParts(probe) : [])];
-  const shape = runShape({ ...options, microBatchSize, scored });
+  const shape = runShape({ ...options, microBatchSize, scored, sampled: sampling });
   const record = (): RunPrograms => new RunPrograms(tuning, { ...options, shape });
   let programs = record();
   if ((await autotune(tuning.model.device, options)).length > 0) {
@@ -84,12 +87,20 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   const clock = { last: options.now() };
   const scoresAt = async function* (
     step: number,
-    due: { evaluates: boolean; probes: boolean },
+    due: { evaluates: boolean; probes: boolean; samples: boolean },
   ): AsyncGenerator<TrainEvent, void, undefined> {
     // the probe first: a state that it ends the run for is never evaluated, and so never the best
     if (probe && due.probes) yield { type: "probe", step, result: await scoreProbe(tuning, probe, programs.scores) };
     if (evaluation && due.evaluates)
       yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
+    if (!sampling || !due.samples) return;
+    const samples = await programs.generator
+      .generate(sampling.prompts, { ...sampling, ...(signal ? { signal } : {}) })
+      .catch((error: unknown) => {
+        if (signal?.aborted) return undefined;
+        throw error;
+      });
+    if (samples) yield { type: "sample", step, samples };
   };
   let flight: Flight | undefined;
   let lastStep: number | undefined;
@@ -100,9 +111,9 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       const starts = step === startStep;
       const isDue = (part: { readonly every: number } | undefined): boolean =>
         part !== undefined && step % part.every === 0 && !(starts && startEvaluated);
-      const due = { evaluates: isDue(evaluation), probes: isDue(probe) };
+      const due = { evaluates: isDue(evaluation), probes: isDue(probe), samples: sampling?.at(step) === true };
       const pauses = boundaryEvery !== undefined && !starts && step % boundaryEvery === 0;
-      if (due.evaluates || due.probes || pauses) {
+      if (due.evaluates || due.probes || due.samples || pauses) {
         if (flight) yield await landed(flight, tuning, options, clock);
         flight = undefined;
         yield* scoresAt(step, due);
@@ -140,8 +151,8 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     }
     const ended = lastStep ?? startStep;
     await checkParameters(tuning, ended);
-    if (!signal?.aborted && !(lastStep === undefined && startEvaluated))
-      yield* scoresAt(ended, { evaluates: true, probes: true });
+    const open = !(lastStep === undefined && startEvaluated);
+    if (!signal?.aborted) yield* scoresAt(ended, { evaluates: open, probes: open, samples: true });
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen
     if (flight) await Promise.allSettled([...flight.losses, flight.update]);

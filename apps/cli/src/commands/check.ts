@@ -139,6 +139,7 @@ async function checkConfigFile({ files, path }: Place): Promise<string> {
       if (!(await files.exists(file))) throw missing("data", file, source.path);
   }
   const named = [
+    ...(config.sample ? [{ key: "sample.path", at: config.sample.path }] : []),
     { key: "model", at: config.model },
     ...(isTemplateName(data.chat_template) ? [] : [{ key: "data.chat_template", at: data.chat_template }]),
     ...(config.tune.init_from === null ? [] : [{ key: "tune.init_from", at: config.tune.init_from }]),

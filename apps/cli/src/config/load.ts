@@ -40,6 +40,7 @@ export interface LoadedConfig {
 
 const DEFAULT_EPOCHS = 3;
 const DEFAULT_WARMUP_RATIO = 0.03;
+const DEFAULT_SAMPLE_EVERY = 100;
 const DEFAULT_LEARNING_RATE = { lora: 2e-4, qlora: 2e-4, full: 2e-5, freeze: 2e-5 } as const;
 
 /**
@@ -84,6 +85,13 @@ function isWritten(value: unknown, key: KeyPath): boolean {
   return true;
 }
 
+function resolveSample(
+  { every, steps, ...sample }: NonNullable<Config["sample"]>,
+  absolute: (path: string) => string,
+): NonNullable<Config["sample"]> {
+  return { ...sample, path: absolute(sample.path), ...(steps ? { steps } : { every: every ?? DEFAULT_SAMPLE_EVERY }) };
+}
+
 function resolveConfig(config: Config, folder: string): ResolvedConfig {
   const { epochs, max_steps, warmup_ratio, warmup_steps, learning_rate, ...train } = config.train;
   const absolute = (path: string): string => resolve(folder, path);
@@ -117,6 +125,7 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
           },
         }
       : {}),
+    ...(config.sample ? { sample: resolveSample(config.sample, absolute) } : {}),
     tune: { ...config.tune, init_from: config.tune.init_from === null ? null : absolute(config.tune.init_from) },
     train: {
       ...(max_steps === undefined ? { epochs: epochs ?? DEFAULT_EPOCHS } : { max_steps }),

@@ -99,6 +99,10 @@ const EITHER_OR: readonly (readonly [KeyPath, KeyPath])[] = [
     ["data", "test"],
     ["data", "test_split"],
   ],
+  [
+    ["sample", "every"],
+    ["sample", "steps"],
+  ],
 ];
 
 function* bothWritten({ written }: Checked): Generator<Problem> {

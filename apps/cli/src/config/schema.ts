@@ -274,6 +274,16 @@ export const configSchema = z.strictObject({
   probe: probeSchema
     .optional()
     .describe("what must not be lost: scored at step 0, every eval.every updates, at the end"),
+  sample: z
+    .strictObject({
+      path: z.string().min(1).describe("a file of rows: their prompts are continued, answers are left out"),
+      every: positiveInt.optional().describe("at step 0, after every so many updates (default 100), and at the end"),
+      steps: z.array(z.int().min(0)).min(1).optional().describe("after these updates instead, and at the end"),
+      max_new_tokens: positiveInt.default(64),
+      temperature: z.number().min(0).default(0).describe("0: the most likely token"),
+    })
+    .optional()
+    .describe("continuations of a few prompts while the run learns"),
   keep: z
     .enum(["last", "best"])
     .default("last")

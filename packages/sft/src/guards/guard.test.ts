@@ -44,7 +44,7 @@ async function watched(
 }
 const codes = (events: readonly TrainEvent[]): string[] =>
   events.flatMap((event) =>
-    event.type === "boundary"
+    event.type === "boundary" || event.type === "sample"
       ? []
       : (event.warnings ?? []).map(({ code, name }) => `${event.step} ${code}${name === undefined ? "" : ` ${name}`}`),
   );

@@ -57,6 +57,7 @@ function observer(vocabSize: number, limits: ProbeLimits): (event: TrainEvent) =
       }
       case "probe":
         return tidy(forgetting.probe(event.result));
+      case "sample":
       case "boundary":
         return {};
       default:
