@@ -7,7 +7,7 @@ import { dropout } from "./ops/dropout.ts";
 import { add } from "./ops/elementwise.ts";
 import { linear } from "./ops/linear.ts";
 import { gelu } from "./ops/gelu.ts";
-import { backward, gradients, isTracked, recompute, trainable } from "./tape.ts";
+import { backward, gradients, isTracked, keep, recompute, trainable } from "./tape.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -79,6 +79,36 @@ describe("recompute", () => {
       await expect((async () => inner[7]!.read())()).rejects.toMatchObject({ code: "TENSOR_DISPOSED" });
       expect([...(await sink.read())].some((v) => v !== 0)).toBe(true);
     });
+  });
+
+  test("what a stretch keeps is made once and outlives it; without `keeps`, and inside a stretch that has it not, it is made again", async () => {
+    let made = 0;
+    const body = (t: Record<Name, Tensor>) => (): Tensor => {
+      const kept = keep(() => {
+        made++;
+        return add(t.x, t.x);
+      });
+      return gelu(linear(kept, t.w1));
+    };
+    const runs: readonly [expected: number, wrap: Wrap][] = [
+      [1, plain],
+      [1, (run) => recompute(device, run, { keeps: true })],
+      [2, again],
+      [2, (run) => recompute(device, () => recompute(device, run, { keeps: true }))],
+    ];
+    const results = [];
+    for (const [expected, wrap] of runs) {
+      made = 0;
+      results.push(
+        await bothModes(device, inputs, (t) => {
+          trainable(t.w1);
+          const y = wrap(body(t));
+          return { y, dw1: gradients(y, t.dy, [t.w1])[0]! };
+        }),
+      );
+      expect(made).toBe(2 * expected); // eagerly and recorded
+    }
+    for (const result of results) expect(result).toEqual(results[0]);
   });
 
   test("a frozen stretch leaves nothing on the tape, and several outputs keep their own gradients", async () => {

@@ -1,6 +1,7 @@
 // Reverse mode as closures on tensors: an op that depends on something trainable leaves a node behind that knows how
 // to turn the gradients of its outputs into those of its inputs. Works the same eagerly and while recording.
 
+import { BugError } from "@tunesmith/core";
 import { accumulate, launch, scopeSync, ShapeError, Tensor } from "@tunesmith/tensor";
 import type { Device } from "@tunesmith/tensor";
 import { filled } from "./ops/filled.ts";
@@ -41,6 +42,8 @@ const leaves = new WeakMap<Tensor, { readonly into: Tensor | undefined }>();
 let nextOrder = 0;
 /** while the tape is paused: tensors made since that a gradient will flow through */
 let paused: Set<Tensor> | undefined;
+/** what the first run of a stretch keeps for the second, in the order it is asked for; `next` counts in the second */
+let keeping: { readonly kept: Tensor[]; next: number | undefined } | undefined;
 
 /**
  * Marks a tensor as trainable: ops on it are recorded on the tape.
@@ -84,25 +87,55 @@ export function differentiable(
  * order.
  *
  * @param body - a pure function of tensors it closes over and of nothing that changes; runs twice
+ * @param options.keeps - the second run takes over what the first one made in `keep`
  * @returns what `body` returns; everything else it made is freed at once (eagerly) or dies there (recorded)
  * @see Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", https://arxiv.org/abs/1604.06174
  */
-export function recompute<T extends Tensor | readonly Tensor[]>(device: Device, body: () => T): T {
+export function recompute<T extends Tensor | readonly Tensor[]>(
+  device: Device,
+  body: () => T,
+  options: { readonly keeps?: boolean } = {},
+): T {
   if (paused) return body(); // inside another one, which runs all of it again
   const list = (result: T): readonly Tensor[] => (result instanceof Tensor ? [result] : result);
   const touched = new Set<Tensor>();
-  let result: T;
+  const kept: Tensor[] = [];
+  const run = (next: number | undefined): T => {
+    const before = keeping;
+    keeping = options.keeps ? { kept, next } : undefined;
+    try {
+      return body();
+    } finally {
+      keeping = before;
+    }
+  };
+  let result!: T;
   paused = touched;
   try {
-    result = scopeSync(device, body);
+    scopeSync(device, () => [...list((result = run(undefined))), ...kept]);
   } finally {
     paused = undefined;
   }
   const made = list(result).map((output) => touched.has(output));
   const outputs = list(result).filter((_, i) => made[i]);
-  const stretch = { order: nextOrder++, device, outputs, again: () => list(body()).filter((_, i) => made[i]) };
+  const stretch = { order: nextOrder++, device, outputs, again: () => list(run(0)).filter((_, i) => made[i]) };
   for (const output of outputs) nodes.set(output, stretch);
   return result;
+}
+
+/**
+ * For values that take little memory and much work: in a stretch that `keeps` them, the first run makes the tensor and the second one
+ * gets it; elsewhere it is made each time. Calls come in the same order in both runs.
+ */
+export function keep(make: () => Tensor): Tensor {
+  if (keeping?.next !== undefined) {
+    const tensor = keeping.kept[keeping.next++];
+    if (!tensor) throw new BugError("recompute: the second run asks for more kept tensors than the first one made");
+    return tensor;
+  }
+  const tensor = make();
+  keeping?.kept.push(tensor);
+  return tensor;
 }
 
 /**

@@ -34,7 +34,8 @@ export function selfAttentionTree(c: ModelConfig): SelfAttention<NormSpec, Linea
  */
 export function selfAttention(x: Tensor, inputNorm: Norm, p: SelfAttention<Norm, Linear>, at: LayerContext): Tensor {
   const { heads, kvHeads } = at.config;
-  const joined = recompute(x.device, () => at.projectMany(at.norm(x, inputNorm), [p.q_proj, p.k_proj, p.v_proj]));
+  const project = (): Tensor => at.projectMany(at.norm(x, inputNorm), [p.q_proj, p.k_proj, p.v_proj]);
+  const joined = recompute(x.device, project, { keeps: true });
   if (!p.q_norm || !p.k_norm) return at.project(attendJoined(joined, at), p.o_proj);
   const { q, k, v } = at.splitHeads(joined, { turned: false });
   const attended = at.attend(
@@ -73,5 +74,6 @@ export function gatedMlp(x: Tensor, p: GatedMlp<Linear>, at: LayerContext): Tens
  */
 export function gatedOutput(joined: Tensor, down: Linear, at: LayerContext): Tensor {
   const activation = at.config.activation === "silu" ? "silu" : "gelu_tanh";
-  return recompute(joined.device, () => at.project(gatedLinearUnit(joined, { activation }), down));
+  const project = (): Tensor => at.project(gatedLinearUnit(joined, { activation }), down);
+  return recompute(joined.device, project, { keeps: true });
 }

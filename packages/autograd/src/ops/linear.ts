@@ -110,12 +110,12 @@ function project(op: string, x: Tensor, projections: readonly Projection[], outI
       layout: outIn ? "nt" : "nn",
       a: flatX,
       b: part,
-      plus: alone ? low?.plus : undefined,
+      ...(alone ? low?.joined : undefined),
       out: flatY,
       bias,
       unfinished: i + 1 < parts.length,
     });
-  if (!alone && low) matmul({ ...low.plus, out: flatY, accumulate: true });
+  if (!alone && low) matmul({ ...low.alone, out: flatY, accumulate: true });
 
   const y = flatY.reshape([...x.shape.slice(0, -1), outs]);
   const shards = pieces.flatMap(({ weight, firstOut }) =>

@@ -1,8 +1,10 @@
-// The low-rank terms of projections of one input, together: one product x·Aᵀ with the rows of all A, and one factor B
-// whose blocks stand each at its own columns, so that the sum of the terms is one product of two matrices.
+// The low-rank terms of projections of one input, together: one product x·Aᵀ with the rows of all A, and one block-diagonal factor
+// B, so that the sum of the terms is one product of two matrices. Where all B adjoin and are alike, products take them as they
+// are and skip what lies beside the blocks; elsewhere B is written out with its zeros.
 
-import { empty, matmul, MOST_BLOCKS, Tensor } from "@tunesmith/tensor";
-import type { MatmulArgs, Weight } from "@tunesmith/tensor";
+import { canBeDiagonal, empty, matmul, MOST_BLOCKS, Tensor } from "@tunesmith/tensor";
+import type { Diagonal, MatmulArgs, Weight } from "@tunesmith/tensor";
+import { keep } from "../tape.ts";
 import type { Want } from "../tape.ts";
 import { adjoin, oneView, runs } from "./adjoining.ts";
 import { place, take } from "./blocks.ts";
@@ -46,8 +48,10 @@ interface Gradients {
 }
 
 interface Sum {
-  /** the product of the two factors: the sum of all terms */
-  readonly plus: NonNullable<MatmulArgs["plus"]>;
+  /** the product of the two factors, the sum of all terms: for a product to add on its way */
+  readonly joined: Pick<MatmulArgs, "plus" | "diagonal">;
+  /** the same as a product of its own */
+  readonly alone: Pick<MatmulArgs, "layout" | "a" | "b" | "diagonal">;
   readonly backward: (
     dY: Tensor,
     wants: { readonly x: Want; readonly a: readonly Want[]; readonly b: readonly Want[] },
@@ -64,31 +68,40 @@ export function lowRankSum(x: Tensor, terms: readonly Term[], outs: number): Sum
   const rank = terms.reduce((sum, t) => sum + t.rank, 0);
   const dropped = terms.some(isDropped);
   const [lone] = terms.length === 1 && terms[0]!.outs === outs ? terms : [];
-  // a lone B is used as it is; placed blocks carry their scale, and are placed again in backward rather than saved
-  const scale = lone ? lone.lowRank.scale : 1;
-  const stackedB = (): Tensor => (lone ? lone.lowRank.b : placed(terms, [outs, rank]));
+  const stacked = lone ? { b: lone.lowRank.b, blocks: undefined } : stackedB(terms, outs);
+  // placed blocks carry their scale, and are placed again in backward rather than saved
+  const scale = stacked ? terms[0]!.lowRank.scale : 1;
+  const factorB = (): Tensor => stacked?.b ?? placed(terms, [outs, rank]);
+  const diagonal = <Operand extends string>(operand: Operand): { operand: Operand; blocks: Diagonal } | undefined =>
+    stacked?.blocks && { operand, blocks: stacked.blocks };
 
   const a = dropped ? undefined : stackedA(terms, [rank, ins]);
-  const u = empty(device, [rows, rank]);
-  if (a) matmul({ layout: "nt", a: x, b: a, out: u, scale });
-  else
-    for (const [i, term] of terms.entries())
-      matmul({
-        layout: "nt",
-        a: seen(x, term),
-        b: ownRows(term, rank),
-        out: u,
-        scale,
-        unfinished: i + 1 < terms.length,
-      });
+  // narrow, but all of x goes into it: what saves x for backward by making it again keeps this
+  const u = keep(() => {
+    const out = empty(device, [rows, rank]);
+    if (a) matmul({ layout: "nt", a: x, b: a, out, scale });
+    else
+      for (const [i, term] of terms.entries())
+        matmul({
+          layout: "nt",
+          a: seen(x, term),
+          b: ownRows(term, rank),
+          out,
+          scale,
+          unfinished: i + 1 < terms.length,
+        });
+    return out;
+  });
 
+  const b = factorB();
   return {
-    plus: { layout: "nt", a: u, b: stackedB() },
+    joined: { plus: { layout: "nt", a: u, b }, diagonal: diagonal("plus.b") },
+    alone: { layout: "nt", a: u, b, diagonal: diagonal("b") },
     backward: (dY, wants) => {
       let v: Tensor | undefined;
       if (wants.x || wants.a.some(Boolean)) {
         v = empty(device, [rows, rank]);
-        matmul({ layout: "nn", a: dY, b: stackedB(), out: v, scale });
+        matmul({ layout: "nn", a: dY, b: factorB(), out: v, scale, diagonal: diagonal("b") });
       }
       return {
         dA: gradientsOfA(terms, wants.a, v, x),
@@ -98,7 +111,7 @@ export function lowRankSum(x: Tensor, terms: readonly Term[], outs: number): Sum
                 matmul({ layout: "tn", a: dY, b: u, out, accumulate }),
               ),
             ]
-          : gradientsOfB(terms, wants.b, dY, u),
+          : gradientsOfB(terms, wants.b, dY, u, stacked?.blocks),
         plus: a && v && { layout: "nn", a: v, b: a },
         addTo: (dX) => {
           if (a || !v) return;
@@ -202,6 +215,22 @@ function placed(terms: readonly Term[], [outs, rank]: readonly [number, number])
   return out;
 }
 
+/** All B as they lie in memory, where products can take them for the block-diagonal factor. */
+function stackedB(terms: readonly Term[], outs: number): { b: Tensor; blocks: Diagonal } | undefined {
+  const [run, ...others] = runs(
+    terms,
+    alike((t) => t.lowRank.b),
+  );
+  if (!run || others.length > 0 || run[0]!.firstOut > 0) return undefined;
+  const width = run[0]!.rank;
+  const blocks = { ends: run.map((t) => t.firstOut + t.outs), width };
+  const b = oneView(
+    run.map((t) => t.lowRank.b),
+    [outs, width],
+  );
+  return b && blocks.ends.at(-1) === outs && canBeDiagonal(blocks) ? { b, blocks } : undefined;
+}
+
 /** A view over tensors that adjoin. */
 function spanning(tensors: readonly Tensor[]): Tensor {
   return tensors.length === 1 ? tensors[0]! : oneView(tensors, [tensors.reduce((n, t) => n + t.size, 0)])!;
@@ -229,22 +258,39 @@ function gradientsOfA(
   );
 }
 
-/** dB: the blocks of dYᵀ·U that belong to a term; what lies beside them is computed in vain, in one launch. */
-function gradientsOfB(terms: readonly Term[], wants: readonly Want[], dY: Tensor, u: Tensor): (Tensor | undefined)[] {
+/**
+ * dB: the blocks of dYᵀ·U that belong to a term. They alone are computed where all go to sinks that lie as the factor does; elsewhere
+ * what lies beside them is computed in vain, in one launch.
+ * @param blocks - of the factor, if it is stacked: U carries the scale of the terms then
+ */
+function gradientsOfB(
+  terms: readonly Term[],
+  wants: readonly Want[],
+  dY: Tensor,
+  u: Tensor,
+  blocks: Diagonal | undefined,
+): (Tensor | undefined)[] {
   if (!wants.some(Boolean)) return terms.map(() => undefined);
-  const matrix = empty(dY.device, [dY.shape[1]!, u.shape[1]!]);
-  matmul({ layout: "tn", a: dY, b: u, out: matrix });
   const sinkOf = new Map(terms.map((term, i) => [term, wants[i]]));
   const sink = (term: Term): Tensor | undefined => {
     const want = sinkOf.get(term);
     return want instanceof Tensor ? want : undefined;
   };
+  const sinks = terms.map(sink).filter((tensor) => tensor !== undefined);
+  const all = blocks && sinks.length === terms.length ? oneView(sinks, [dY.shape[1]!, blocks.width]) : undefined;
+  if (all) {
+    matmul({ layout: "tn", a: dY, b: u, out: all, accumulate: true, diagonal: { operand: "out", blocks: blocks! } });
+    return terms.map(() => undefined);
+  }
+  const placesOf = (run: readonly Term[]): Blocks => ({ ...blocksOf(run), ...(blocks ? { scale: 1 } : {}) });
+  const matrix = empty(dY.device, [dY.shape[1]!, u.shape[1]!]);
+  matmul({ layout: "tn", a: dY, b: u, out: matrix });
   for (const run of runs(terms.filter(sink), alike(sink), MOST_BLOCKS))
-    take(matrix, blocksOf(run), spanning(run.map((term) => sink(term)!)), { accumulate: true });
+    take(matrix, placesOf(run), spanning(run.map((term) => sink(term)!)), { accumulate: true });
   const fresh = terms.map((term, i) => {
     if (wants[i] !== true) return undefined;
     const out = empty(dY.device, term.lowRank.b.shape);
-    take(matrix, blocksOf([term]), out, { accumulate: false });
+    take(matrix, placesOf([term]), out, { accumulate: false });
     return out;
   });
   matrix.dispose();

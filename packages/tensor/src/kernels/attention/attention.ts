@@ -10,7 +10,7 @@ import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
 import type { Cost, Kernel, Spec } from "../../kernel.ts";
 import { fixedSubgroup, rowLanes } from "../lanes.ts";
 import { headElement, headVectors, loadHead } from "./head.ts";
-import { backwardKeyValueByLanes, backwardQueryByLanes, forwardByLanes, headsPerLane, MAX_LANE_DIM } from "./lanes.ts";
+import { backwardKeyValueByLanes, backwardQueryByLanes, forwardByLanes, MAX_LANE_DIM, rowsPerLane } from "./lanes.ts";
 import { backwardKeyValueShared, backwardQueryShared, forwardShared, SHARED_ROWS } from "./shared.ts";
 import { backwardKeyValueWide, backwardQueryWide, forwardWide, tokensPerLane } from "./wide.ts";
 
@@ -25,6 +25,8 @@ export interface AttentionSpec extends Spec {
   readonly headDim: number;
   /** rows of the block per lane: query heads in family "lanes", tokens in family "wide", 1 in "shared" */
   readonly perLane: number;
+  /** tokens per lane beside them, in family "lanes" */
+  readonly tokens?: number;
   /** scores are cap · tanh(scale · q·k) */
   readonly softCap: boolean;
 }
@@ -44,15 +46,16 @@ export function attentionSpec(
     const outputs = rows === "keys" ? 2 : 1;
     return { family: "wide", headDim, perLane: tokensPerLane(facts, { headDim, outputs }), softCap };
   }
-  return { family: "lanes", headDim, perLane: rows === "keys" ? 1 : headsPerLane({ headDim, group }), softCap };
+  const { heads, tokens } = rowsPerLane({ rows, headDim, group });
+  return { family: "lanes", headDim, perLane: heads, tokens, softCap };
 }
 
 /** Workgroups: one per block of tokens and per head or group of heads. */
 function groups(tokens: number, heads: number, spec: Spec, facts: DeviceFacts): number {
-  const { family, perLane } = spec as AttentionSpec;
+  const { family, perLane, tokens: beside = 1 } = spec as AttentionSpec;
   if (family === "shared") return Math.ceil(tokens / SHARED_ROWS) * heads;
   if (family === "wide") return Math.ceil(tokens / (rowLanes(facts) * perLane)) * heads;
-  return Math.ceil(tokens / rowLanes(facts)) * (heads / perLane);
+  return Math.ceil(tokens / (rowLanes(facts) * beside)) * (heads / perLane);
 }
 
 /**

@@ -1,6 +1,6 @@
 // Attention on software devices for small heads: one lane owns whole rows (queries, or keys in the backward over keys)
-// in registers. Tiles of the other side are loaded one row per lane and handed round by shuffles, without shared memory
-// or barriers. Every load instruction costs compile time and every register beyond a few dozen spills, so this is for
+// in registers, of several heads and tokens. Tiles of the other side are loaded one row per lane and handed round by shuffles,
+// without shared memory or barriers; all rows of a lane share them. Every load instruction costs compile time and every register beyond a few dozen spills, so this is for
 // rows of at most MAX_LANE_DIM numbers.
 
 import type { DeviceFacts } from "../../facts.ts";
@@ -24,12 +24,47 @@ import {
 } from "./head.ts";
 
 export const MAX_LANE_DIM = 16;
+/** Columns of a tile per pass through the sums in backward: what a loop carries costs a load, a blend and a store each time. */
+const STEP = 2;
 
-/** Query heads that one lane works on: they share keys, which spares loads and shuffles. */
-export function headsPerLane(options: { headDim: number; group: number }): number {
-  const most = options.headDim <= 8 ? 4 : 2;
-  return [4, 2, 1].find((n) => n <= most && options.group % n === 0)!;
+/** What one lane works on: query heads that share keys, and tokens; together as many rows as registers hold. */
+export function rowsPerLane(options: { rows: "queries" | "keys"; headDim: number; group: number }): {
+  heads: number;
+  tokens: number;
+} {
+  const { rows, headDim, group } = options;
+  if (rows === "keys") return { heads: 1, tokens: headDim <= 8 ? 4 : 2 };
+  const most = headDim <= 8 ? 4 : 2;
+  const heads = [4, 2, 1].find((n) => n <= most && group % n === 0)!;
+  return { heads, tokens: most / heads };
 }
+
+/** A row of a lane: its head and its token among those of the lane. */
+interface Row {
+  readonly name: string;
+  readonly head: number;
+  readonly token: number;
+}
+
+interface Shape {
+  readonly lanes: number;
+  readonly vectors: number;
+  readonly heads: number;
+  readonly tokens: number;
+  readonly rows: readonly Row[];
+}
+
+function shapeOf(spec: Spec, facts: DeviceFacts): Shape {
+  const [heads, tokens] = [Number(spec["perLane"]), Number(spec["tokens"])];
+  const rows = Array.from({ length: heads * tokens }, (_, i) => ({
+    name: `${i}`,
+    head: i % heads,
+    token: Math.floor(i / heads),
+  }));
+  return { lanes: rowLanes(facts), vectors: headVectors(spec), heads, tokens, rows };
+}
+
+const lines = (texts: readonly string[]): string => texts.join("\n");
 
 /** Dot product of two rows given vector by vector; four partial sums, for four independent chains of additions. */
 function dotRows(name: string, vectors: number, a: (v: number) => string, b: (v: number) => string): string {
@@ -54,41 +89,46 @@ function loadTile(spec: Spec, tile: { arrays: readonly string[]; row: string; ke
       .join("\n")}`;
 }
 
-/** Text in front of the loops. */
-function begin(spec: Spec, facts: DeviceFacts, o: { loads: readonly string[]; stores: readonly string[] }): string {
+/** Text in front of the loops; `row` gives what is known of one token. */
+function begin(
+  spec: Spec,
+  { lanes, tokens }: Shape,
+  o: { loads: readonly string[]; stores: readonly string[]; row: (at: string, token: number) => string },
+): string {
+  const all = (f: string, name: string): string =>
+    Array.from({ length: tokens }, (_, a) => `${name}${a}`).reduce((x, y) => `${f}(${x}, ${y})`);
   return `
     ${o.loads.map((name) => loadHead(name, spec)).join("\n")}
     ${o.stores.map((name) => storeHead(name, spec)).join("\n")}
     ${softTanh(spec)}
     @diagnostic(off, subgroup_uniformity)
-    @compute @workgroup_size(${rowLanes(facts)})
+    @compute @workgroup_size(${lanes})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      ${blockAndUnit(rowLanes(facts))}`;
+      ${blockAndUnit(lanes * tokens)}
+      ${each(tokens, (a) => o.row(`i32(block * ${lanes * tokens}u + ${a * lanes}u + lane)`, a))}
+      let range = vec2i(subgroupMin(${all("min", "lower")}), subgroupMax(${all("max", "upper")}));`;
 }
 
 /** Forward: see {@link attentionForward} for bindings and parameters. */
 export function forwardByLanes(spec: Spec, facts: DeviceFacts): string {
-  const heads = Number(spec["perLane"]);
-  const lanes = rowLanes(facts);
-  const vectors = headVectors(spec);
+  const shape = shapeOf(spec, facts);
+  const { lanes, vectors, heads, tokens } = shape;
+  const ofRows = (text: (c: string, row: Row) => string): string => lines(shape.rows.map((row) => text(row.name, row)));
   // keys whose scores are taken before one rescaling of the output
-  const step = Math.min(lanes, vectors * heads <= 8 ? 8 : 4);
+  const step = Math.min(lanes, vectors * shape.rows.length <= 8 ? 8 : 4);
   return /* wgsl */ `
-    ${begin(spec, facts, { loads: ["q", "k", "v"], stores: ["out"] })}
+    ${begin(spec, shape, { loads: ["q", "k", "v"], stores: ["out"], row: queryRow })}
       let head = unit * ${heads}u;
       if (head >= p.heads) { return; }
       let kv_head = head / (p.heads / p.kv_heads);
-      ${queryRow(`i32(block * ${lanes}u + lane)`)}
-      let range = vec2i(subgroupMin(lower), subgroupMax(upper));
-      let row = token * p.heads + head;
-      ${each(
-        heads,
-        (h) => `
-        ${each(vectors, (v) => `let q${h}_${v} = select(vec4f(), load_q(row + ${h}u, ${v}u) * p.scale, here);`)}
-        ${each(vectors, (v) => `var o${h}_${v} = vec4f();`)}
-        var max${h} = -1e30;
-        var sum${h} = 0.0;`,
+      ${ofRows(
+        (c, { head, token }) => `
+        let row${c} = token${token} * p.heads + head + ${head}u;
+        ${each(vectors, (v) => `let q${c}_${v} = select(vec4f(), load_q(row${c}, ${v}u) * p.scale, here${token});`)}
+        ${each(vectors, (v) => `var o${c}_${v} = vec4f();`)}
+        var max${c} = -1e30;
+        var sum${c} = 0.0;`,
       )}
       for (var first = range.x; first <= range.y; first += ${lanes}) {
         ${loadTile(spec, { arrays: ["k", "v"], row: "t * p.kv_heads + kv_head", kept: QUERY_KEPT })}
@@ -97,33 +137,31 @@ export function forwardByLanes(spec: Spec, facts: DeviceFacts): string {
           ${each(
             step,
             (u) => `
-            let seen${u} = j + ${u} >= lower && j + ${u} <= upper;
+            ${each(tokens, (a) => `let seen${a}_${u} = j + ${u} >= lower${a} && j + ${u} <= upper${a};`)}
             ${each(vectors, (v) => `let k${u}_${v} = subgroupShuffle(k_${v}, s + ${u}u);`)}
-            ${each(
-              heads,
-              (h) => `
+            ${ofRows(
+              (c, { token }) => `
               ${dotRows(
-                `dot${h}_${u}`,
+                `dot${c}_${u}`,
                 vectors,
-                (v) => `q${h}_${v}`,
+                (v) => `q${c}_${v}`,
                 (v) => `k${u}_${v}`,
               )}
-              let score${h}_${u} = select(${UNSEEN}, ${scoreOf(spec, `dot${h}_${u}`)}, seen${u});`,
+              let score${c}_${u} = select(${UNSEEN}, ${scoreOf(spec, `dot${c}_${u}`)}, seen${token}_${u});`,
             )}`,
           )}
-          ${each(
-            heads,
-            (h) => `
-            var top${h} = max${h};
-            ${each(step, (u) => `top${h} = max(top${h}, score${h}_${u});`)}
-            let shrink${h} = exp2(max${h} - top${h});
-            max${h} = top${h};
-            sum${h} *= shrink${h};
-            ${each(vectors, (v) => `o${h}_${v} *= shrink${h};`)}
+          ${ofRows(
+            (c, { token }) => `
+            var top${c} = max${c};
+            ${each(step, (u) => `top${c} = max(top${c}, score${c}_${u});`)}
+            let shrink${c} = exp2(max${c} - top${c});
+            max${c} = top${c};
+            sum${c} *= shrink${c};
+            ${each(vectors, (v) => `o${c}_${v} *= shrink${c};`)}
             ${each(
               step,
-              (u) => `let weight${h}_${u} = select(0.0, exp2(score${h}_${u} - top${h}), seen${u});
-              sum${h} += weight${h}_${u};`,
+              (u) => `let weight${c}_${u} = select(0.0, exp2(score${c}_${u} - top${c}), seen${token}_${u});
+              sum${c} += weight${c}_${u};`,
             )}`,
           )}
           ${each(step, (u) =>
@@ -131,136 +169,150 @@ export function forwardByLanes(spec: Spec, facts: DeviceFacts): string {
               vectors,
               (v) => `
               let v${u}_${v} = subgroupShuffle(v_${v}, s + ${u}u);
-              ${each(heads, (h) => `o${h}_${v} += weight${h}_${u} * v${u}_${v};`)}`,
+              ${ofRows((c) => `o${c}_${v} += weight${c}_${u} * v${u}_${v};`)}`,
             ),
           )}
         }
       }
-      if (u32(own) >= p.tokens) { return; }
-      ${each(
-        heads,
-        (h) => `
-        let norm${h} = 1.0 / sum${h};
-        ${each(vectors, (v) => `store_out(row + ${h}u, ${v}u, select(vec4f(), o${h}_${v} * norm${h}, here));`)}
-        lse[row + ${h}u] = select(0.0, max${h} + log2(sum${h}), here);`,
+      ${ofRows(
+        (c, { token }) => `if (u32(own${token}) < p.tokens) {
+        let norm = 1.0 / sum${c};
+        ${each(vectors, (v) => `store_out(row${c}, ${v}u, select(vec4f(), o${c}_${v} * norm, here${token}));`)}
+        lse[row${c}] = select(0.0, max${c} + log2(sum${c}), here${token});
+      }`,
       )}
     }`;
 }
 
 /** Backward over queries: see {@link attentionBackwardQuery}. */
 export function backwardQueryByLanes(spec: Spec, facts: DeviceFacts): string {
-  const heads = Number(spec["perLane"]);
-  const lanes = rowLanes(facts);
-  const vectors = headVectors(spec);
+  const shape = shapeOf(spec, facts);
+  const { lanes, vectors, heads, tokens } = shape;
+  const ofRows = (text: (c: string, row: Row) => string): string => lines(shape.rows.map((row) => text(row.name, row)));
   return /* wgsl */ `
-    ${begin(spec, facts, { loads: ["q", "k", "v", "dout"], stores: ["dq"] })}
+    ${begin(spec, shape, { loads: ["q", "k", "v", "dout"], stores: ["dq"], row: queryRow })}
       let head = unit * ${heads}u;
       if (head >= p.heads) { return; }
       let kv_head = head / (p.heads / p.kv_heads);
-      ${queryRow(`i32(block * ${lanes}u + lane)`)}
-      let range = vec2i(subgroupMin(lower), subgroupMax(upper));
-      let row = token * p.heads + head;
-      ${each(
-        heads,
-        (h) => `
+      ${ofRows(
+        (c, { head, token }) => `
+        let row${c} = token${token} * p.heads + head + ${head}u;
         ${each(
           vectors,
           (v) => `
-          let q${h}_${v} = load_q(row + ${h}u, ${v}u) * p.scale;
-          let do${h}_${v} = load_dout(row + ${h}u, ${v}u);
-          var dq${h}_${v} = vec4f();`,
+          let q${c}_${v} = load_q(row${c}, ${v}u) * p.scale;
+          let do${c}_${v} = load_dout(row${c}, ${v}u);
+          var dq${c}_${v} = vec4f();`,
         )}
-        let stats${h} = stats[row + ${h}u];`,
+        let stats${c} = stats[row${c}];`,
       )}
       for (var first = range.x; first <= range.y; first += ${lanes}) {
         ${loadTile(spec, { arrays: ["k", "v"], row: "t * p.kv_heads + kv_head", kept: QUERY_KEPT })}
-        for (var s = 0u; s < ${lanes}u; s++) {
-          let j = first + i32(s);
-          let seen = j >= lower && j <= upper;
-          ${each(vectors, (v) => `let key_${v} = subgroupShuffle(k_${v}, s);`)}
-          ${each(vectors, (v) => `let value_${v} = subgroupShuffle(v_${v}, s);`)}
-          ${each(
-            heads,
-            (h) => `
+        for (var s = 0u; s < ${lanes}u; s += ${STEP}u) { ${each(
+          STEP,
+          (u) => `{
+          let j = first + i32(s + ${u}u);
+          ${each(tokens, (a) => `let seen${a} = j >= lower${a} && j <= upper${a};`)}
+          ${each(vectors, (v) => `let key_${v} = subgroupShuffle(k_${v}, s + ${u}u);`)}
+          ${each(vectors, (v) => `let value_${v} = subgroupShuffle(v_${v}, s + ${u}u);`)}
+          ${ofRows(
+            (c, { token }) => `
             ${dotRows(
-              `product${h}`,
+              `product${c}`,
               vectors,
-              (v) => `q${h}_${v}`,
+              (v) => `q${c}_${v}`,
               (v) => `key_${v}`,
             )}
             ${dotRows(
-              `dweight${h}`,
+              `dweight${c}`,
               vectors,
-              (v) => `do${h}_${v}`,
+              (v) => `do${c}_${v}`,
               (v) => `value_${v}`,
             )}
-            let score${h} = ${scoreOf(spec, `product${h}`)};
-            let slope${h} = (dweight${h} - stats${h}.y)${scoreSlope(spec, `score${h}`)};
-            let dscore${h} = select(0.0, exp2(score${h} - stats${h}.x) * slope${h}, seen);
-            ${each(vectors, (v) => `dq${h}_${v} += dscore${h} * key_${v};`)}`,
+            let score${c} = ${scoreOf(spec, `product${c}`)};
+            let slope${c} = (dweight${c} - stats${c}.y)${scoreSlope(spec, `score${c}`)};
+            let dscore${c} = select(0.0, exp2(score${c} - stats${c}.x) * slope${c}, seen${token});
+            ${each(vectors, (v) => `dq${c}_${v} += dscore${c} * key_${v};`)}`,
           )}
-        }
+        }`,
+        )} }
       }
-      if (u32(own) >= p.tokens) { return; }
-      ${each(heads, (h) => each(vectors, (v) => `store_dq(row + ${h}u, ${v}u, dq${h}_${v} * p.gradient_scale);`))}
+      ${ofRows(
+        (c, { token }) => `if (u32(own${token}) < p.tokens) {
+        ${each(vectors, (v) => `store_dq(row${c}, ${v}u, dq${c}_${v} * p.gradient_scale);`)}
+      }`,
+      )}
     }`;
 }
 
 /** Backward over keys: see {@link attentionBackwardKeyValue}. */
 export function backwardKeyValueByLanes(spec: Spec, facts: DeviceFacts): string {
-  const lanes = rowLanes(facts);
-  const vectors = headVectors(spec);
+  const shape = shapeOf(spec, facts);
+  const { lanes, vectors, tokens } = shape;
   return /* wgsl */ `
-    ${begin(spec, facts, { loads: ["q", "k", "v", "dout"], stores: ["dk", "dv"] })}
+    ${begin(spec, shape, { loads: ["q", "k", "v", "dout"], stores: ["dk", "dv"], row: keyRow })}
       if (unit >= p.kv_heads) { return; }
-      ${keyRow(`i32(block * ${lanes}u + lane)`)}
-      let range = vec2i(subgroupMin(lower), subgroupMax(upper));
-      let row = token * p.kv_heads + unit;
       ${each(
-        vectors,
-        (v) => `
-        let k_${v} = load_k(row, ${v}u) * p.scale;
-        let v_${v} = load_v(row, ${v}u);
-        var dk_${v} = vec4f();
-        var dv_${v} = vec4f();`,
+        tokens,
+        (c) => `
+        let row${c} = token${c} * p.kv_heads + unit;
+        ${each(
+          vectors,
+          (v) => `
+          let k${c}_${v} = load_k(row${c}, ${v}u) * p.scale;
+          let v${c}_${v} = load_v(row${c}, ${v}u);
+          var dk${c}_${v} = vec4f();
+          var dv${c}_${v} = vec4f();`,
+        )}`,
       )}
       let group_heads = p.heads / p.kv_heads;
       for (var head = unit * group_heads; head < (unit + 1u) * group_heads; head++) {
         for (var first = range.x; first <= range.y; first += ${lanes}) {
           ${loadTile(spec, { arrays: ["q", "dout"], row: "t * p.heads + head", kept: KEY_KEPT })}
           let tile_stats = stats[tile_row];
-          for (var s = 0u; s < ${lanes}u; s++) {
-            let i = first + i32(s);
-            let seen = i >= lower && i <= upper;
-            ${each(vectors, (v) => `let query_${v} = subgroupShuffle(q_${v}, s);`)}
-            ${each(vectors, (v) => `let do_${v} = subgroupShuffle(dout_${v}, s);`)}
-            let stat = subgroupShuffle(tile_stats, s);
-            ${dotRows(
-              "product",
-              vectors,
-              (v) => `k_${v}`,
-              (v) => `query_${v}`,
+          for (var s = 0u; s < ${lanes}u; s += ${STEP}u) { ${each(
+            STEP,
+            (u) => `{
+            let i = first + i32(s + ${u}u);
+            ${each(vectors, (v) => `let query_${v} = subgroupShuffle(q_${v}, s + ${u}u);`)}
+            ${each(vectors, (v) => `let do_${v} = subgroupShuffle(dout_${v}, s + ${u}u);`)}
+            let stat = subgroupShuffle(tile_stats, s + ${u}u);
+            ${each(
+              tokens,
+              (c) => `
+              let seen${c} = i >= lower${c} && i <= upper${c};
+              ${dotRows(
+                `product${c}`,
+                vectors,
+                (v) => `k${c}_${v}`,
+                (v) => `query_${v}`,
+              )}
+              ${dotRows(
+                `dweight${c}`,
+                vectors,
+                (v) => `v${c}_${v}`,
+                (v) => `do_${v}`,
+              )}
+              let score${c} = ${scoreOf(spec, `product${c}`)};
+              let weight${c} = select(0.0, exp2(score${c} - stat.x), seen${c});
+              let dscore${c} = select(0.0, weight${c} * (dweight${c} - stat.y)${scoreSlope(spec, `score${c}`)}, seen${c});
+              ${each(vectors, (v) => `dv${c}_${v} += weight${c} * do_${v};`)}
+              ${each(vectors, (v) => `dk${c}_${v} += dscore${c} * query_${v};`)}`,
             )}
-            ${dotRows(
-              "dweight",
-              vectors,
-              (v) => `v_${v}`,
-              (v) => `do_${v}`,
-            )}
-            let score = ${scoreOf(spec, "product")};
-            let weight = select(0.0, exp2(score - stat.x), seen);
-            let dscore = select(0.0, weight * (dweight - stat.y)${scoreSlope(spec, "score")}, seen);
-            ${each(vectors, (v) => `dv_${v} += weight * do_${v};`)}
-            ${each(vectors, (v) => `dk_${v} += dscore * query_${v};`)}
-          }
+          }`,
+          )} }
         }
       }
-      if (u32(own) >= p.tokens) { return; }
       ${each(
-        vectors,
-        (v) => `
-        store_dk(row, ${v}u, dk_${v} * p.gradient_scale);
-        store_dv(row, ${v}u, dv_${v});`,
+        tokens,
+        (c) => `if (u32(own${c}) < p.tokens) {
+        ${each(
+          vectors,
+          (v) => `
+          store_dk(row${c}, ${v}u, dk${c}_${v} * p.gradient_scale);
+          store_dv(row${c}, ${v}u, dv${c}_${v});`,
+        )}
+      }`,
       )}
     }`;
 }

@@ -93,8 +93,8 @@ describe.each([
     [64, 68, 64],
     [70, 63, 68],
     [132, 260, 124],
-    [8, 12, 6144],
-    [5, 19, 6001],
+    [12, 20, 6144],
+    [12, 19, 6001],
   ])("%i × %i × %i", (m, n, k) => {
     test.each(LAYOUTS)("%s equals the float64 loop", async (layout) => {
       const shape = shapes(layout, m, n, k);
@@ -117,7 +117,7 @@ describe.each([
   test.each([
     ["nn", 20, 36, 16],
     ["nt", 130, 8, 68],
-    ["nt", 5, 19, 6001],
+    ["nt", 12, 19, 6001],
   ] as const)("%s %i × %i × %i: scale, bias and accumulation", async (layout, m, n, k) => {
     const shape = shapes(layout, m, n, k);
     const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)];
@@ -142,7 +142,7 @@ describe.each([
     ["nt", "nt", 70, 132, 68, 8],
     ["nn", "nn", 70, 132, 68, 40],
     ["nn", "nt", 70, 132, 68, 4],
-    ["nt", "nt", 5, 19, 6001, 8],
+    ["nt", "nt", 12, 19, 6001, 8],
     ["nn", "nn", 3, 132, 104, 4],
     ["nt", "nt", 70, 132, 68, 3],
     ["nt", "nt", 9, 12, 16, 4],
@@ -223,7 +223,7 @@ describe.each([
   });
 
   test("two runs and a replay give the same bytes", async () => {
-    const [m, n, k] = [8, 12, 6144]; // in slices
+    const [m, n, k] = [12, 20, 6144]; // in slices
     const [a, b] = [seededNormals(m * k, 1), seededNormals(k * n, 2)].map((v) => Float32Array.from(v)) as [
       Float32Array,
       Float32Array,

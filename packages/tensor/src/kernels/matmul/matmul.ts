@@ -6,11 +6,22 @@ import type { Indirect } from "../../launch.ts";
 import { empty, Tensor } from "../../tensor.ts";
 import type { Weight, WeightFormat } from "../../weight.ts";
 import type { Contiguous } from "./operands.ts";
-import { ACCUMULATE, ADD_BIAS, ROW_TILES } from "./shared.ts";
+import { ACCUMULATE, ADD_BIAS, MOST_DIAGONAL_BLOCKS, packFlags, ROW_TILES } from "./shared.ts";
 import type { MatmulSpec } from "./shared.ts";
 import { matmulShuffle } from "./shuffle.ts";
 import { addSlices } from "./slices.ts";
 import { betterTransposed, chooseVariant, isSmall } from "./variants.ts";
+
+/** Blocks of a block-diagonal matrix: each has the rows up to its end, and `width` columns. */
+export interface Diagonal {
+  readonly ends: readonly number[];
+  readonly width: number;
+}
+
+/** True for blocks that products can take as they are, stacked. */
+export function canBeDiagonal({ ends, width }: Diagonal): boolean {
+  return ends.length <= MOST_DIAGONAL_BLOCKS && width > 0 && width % 4 === 0 && width < 2 ** 16;
+}
 
 export interface MatmulArgs {
   /** nn: a [M,K] · b [K,N]; nt: a [M,K] · b [N,K]ᵀ; tn: a [K,M]ᵀ · b [K,N] */
@@ -26,6 +37,11 @@ export interface MatmulArgs {
   readonly plus?: { readonly layout: "nn" | "nt"; readonly a: Tensor; readonly b: Tensor } | undefined;
   /** f32 `[M, N]`, another buffer than a, b and bias */
   readonly out: Tensor;
+  /**
+   * One of b (of nn), plus.b (of nt) and out (of tn) stands for a block-diagonal matrix `[rows, blocks · width]` and holds
+   * its blocks alone, stacked `[rows, width]`; see `canBeDiagonal`. Of a gradient nothing beside the blocks is computed.
+   */
+  readonly diagonal?: { readonly operand: "b" | "plus.b" | "out"; readonly blocks: Diagonal } | undefined;
   /** tn: `out` is the rows of the product from this one on (the gradient of one shard of a weight); default 0 */
   readonly firstRow?: number;
   /** f32 `[N]`, added once to every row */
@@ -53,8 +69,9 @@ export interface MatmulArgs {
  * @throws TensorError `DTYPE_MISMATCH` if a, bias or out is not f32
  */
 export function matmul(args: MatmulArgs): void {
-  const { layout, a, out, bias } = args;
-  const b = args.b instanceof Tensor ? tensorAsWeight(args.b) : args.b;
+  const { layout, a, out, bias, diagonal } = args;
+  const given = args.b instanceof Tensor ? tensorAsWeight(args.b) : args.b;
+  const b = { ...given, shape: shapeFor(args, "b", given.shape) };
   const { m, n, k } = checkedSizes(args, b);
   if (m === 0 || n === 0) return;
   let joined = false;
@@ -96,9 +113,10 @@ export function matmul(args: MatmulArgs): void {
       },
       depth: part.depth,
       plus: b.shards.length === 1 ? args.plus : undefined,
+      diagonal,
       out,
       outStart: part.outStart,
-      outStride: n,
+      outStride: out.shape[1]!,
       bias: layout === "nt" || i === 0 ? bias : undefined,
       scale: args.scale ?? 1,
       accumulate: part.accumulate,
@@ -108,7 +126,14 @@ export function matmul(args: MatmulArgs): void {
     });
   }
   if (args.plus && !joined)
-    matmul({ ...args.plus, out, scale: args.scale ?? 1, accumulate: true, indirect: args.indirect });
+    matmul({
+      ...args.plus,
+      diagonal: diagonal && { operand: "b", blocks: diagonal.blocks },
+      out,
+      scale: args.scale ?? 1,
+      accumulate: true,
+      indirect: args.indirect,
+    });
 }
 
 const FOUR_BIT: ReadonlySet<WeightFormat> = new Set(["nf4", "fp4"]);
@@ -129,6 +154,7 @@ interface Product {
   readonly b: Side;
   readonly depth: number;
   readonly plus: MatmulArgs["plus"];
+  readonly diagonal: MatmulArgs["diagonal"];
   readonly out: Tensor;
   readonly outStart: number;
   readonly outStride: number;
@@ -143,8 +169,9 @@ interface Product {
 
 /** Launches one product; says whether `plus` joined it. */
 function multiply(product: Product): boolean {
-  const { a, b, depth, plus, out, outStart, outStride, bias, scale } = product;
-  const canTranspose = b.format === "f32" && !plus; // the left operand always is f32
+  const { a, b, depth, plus, out, outStart, outStride, bias, scale, diagonal } = product;
+  const of = diagonal?.operand;
+  const canTranspose = b.format === "f32" && !plus && !diagonal; // the left operand always is f32
   const transposed = canTranspose && betterTransposed({ rows: a.own, cols: b.own, depth });
   const [left, right] = transposed ? [b, a] : [a, b];
   const sizes = { rows: left.own, cols: right.own, depth };
@@ -157,24 +184,33 @@ function multiply(product: Product): boolean {
   const alikeSecond = component === undefined || (left.contiguous === "k" && right.contiguous === second);
   const joined = plus !== undefined && !small && alikeSecond && fours(rank, second === "k" ? 0 : b.own);
 
-  const destination = slices > 1 ? empty(out.device, [slices * a.own * b.own]) : out;
+  const width = diagonal?.blocks.width ?? 0;
+  const outCols = of === "out" ? width : b.own;
+  const destination = slices > 1 ? empty(out.device, [slices * a.own * outCols]) : out;
   const target =
     slices > 1
-      ? { start: 0, stride: b.own, flags: 0, scale: 1 }
+      ? { start: 0, stride: outCols, flags: 0, scale: 1 }
       : { start: outStart, stride: outStride, flags: flagsOf(product), scale };
   const even = {
     leftFours: inFours(left, depth),
     rightFours: inFours(right, depth),
-    outFours: fours(target.start, target.stride, a.own * b.own, transposed ? left.own : right.own),
+    outFours: fours(target.start, target.stride, a.own * outCols, transposed ? left.own : right.own),
   };
   const alike = even.leftFours && even.rightFours && even.outFours;
   const spec: MatmulSpec = {
     left: left.contiguous,
     right: right.contiguous,
     format,
-    ...(small && !alike ? { leftFours: false, rightFours: false, outFours: false } : even),
+    ...(small && !alike && !diagonal ? { leftFours: false, rightFours: false, outFours: false } : even),
     transposed,
     joined: joined ? second : "no",
+    ...(of === "b"
+      ? { diagonal: "right" }
+      : of === "out"
+        ? { diagonal: "out" }
+        : joined && of
+          ? { diagonal: "right2" }
+          : {}),
     tile,
     across,
     ...(component ? { component } : {}),
@@ -186,6 +222,8 @@ function multiply(product: Product): boolean {
       ? { inBlocks: true }
       : {}),
   };
+  const ends = diagonal?.blocks.ends ?? [];
+  const endOf = (block: number): number => (block + 1 < ends.length ? ends[block]! : 2 ** 32 - 1);
   // the rows of a transposed product are columns of out
   const tiled = product.rowTiles !== undefined && !transposed;
   const params = {
@@ -200,11 +238,11 @@ function multiply(product: Product): boolean {
     out_stride: target.stride,
     chunk,
     slices,
-    slice_stride: slices > 1 ? a.own * b.own : 0,
-    flags: target.flags + (tiled ? ROW_TILES : 0),
+    flags: packFlags(target.flags + (tiled ? ROW_TILES : 0), width),
     scale: target.scale,
     rank,
-    four: 4,
+    end_0: endOf(0),
+    end_1: endOf(1),
   };
   const rowTiles = Math.ceil(left.own / tile);
   launch(kernel, {
@@ -228,7 +266,7 @@ function multiply(product: Product): boolean {
   launch(addSlices, {
     params: {
       rows: a.own,
-      cols: b.own,
+      cols: outCols,
       slices,
       out_start: outStart,
       out_stride: outStride,
@@ -242,6 +280,15 @@ function multiply(product: Product): boolean {
   });
   destination.dispose();
   return joined;
+}
+
+/** The shape of what an operand stands for. */
+function shapeFor(
+  { diagonal }: MatmulArgs,
+  operand: NonNullable<MatmulArgs["diagonal"]>["operand"],
+  shape: readonly [number, number],
+): readonly [number, number] {
+  return diagonal?.operand === operand ? [shape[0], diagonal.blocks.ends.length * diagonal.blocks.width] : shape;
 }
 
 function flagsOf(product: Product): number {
@@ -268,7 +315,7 @@ function tensorAsWeight(tensor: Tensor): Weight {
 
 function checkedSizes(args: MatmulArgs, b: Weight): { m: number; n: number; k: number } {
   const { layout, a, out, bias } = args;
-  const because = `layout ${layout} multiplies a [${a.shape.join(", ")}] by b [${(args.b.shape as readonly number[]).join(", ")}]`;
+  const because = `layout ${layout} multiplies a [${a.shape.join(", ")}] by b [${b.shape.join(", ")}]`;
   const check = (arg: string, received: readonly number[], expected: readonly number[]): void => {
     if (received.length !== expected.length || received.some((d, i) => d !== expected[i]))
       throw new ShapeError({ op: "matmul", arg, received, expected, because });
@@ -296,13 +343,26 @@ function checkedSizes(args: MatmulArgs, b: Weight): { m: number; n: number; k: n
       });
   }
   const n = layout === "nt" ? b.shape[0] : b.shape[1];
-  check("b", args.b.shape, layout === "nt" ? [n, k] : [k, n]);
-  check("out", out.shape, [m, n]);
+  check("b", b.shape, layout === "nt" ? [n, k] : [k, n]);
+  const { diagonal } = args;
+  const stacked = (rows: number): readonly number[] => [rows, diagonal?.blocks.width ?? 0];
+  check("out", out.shape, diagonal?.operand === "out" ? stacked(m) : [m, n]);
+  if (diagonal) {
+    const { operand, blocks } = diagonal;
+    const rows = operand === "b" ? b.shape[0] : operand === "out" ? m : n;
+    check("diagonal", [blocks.ends.at(-1) ?? 0], [rows]);
+    if (!canBeDiagonal(blocks) || (b.format !== "f32" && operand !== "plus.b"))
+      throw new TensorError(
+        "SHAPE_MISMATCH",
+        `matmul: ${operand} cannot be ${blocks.ends.length} blocks of ${blocks.width} columns`,
+      );
+  }
   if (bias) check("bias", bias.shape, [n]);
   if (args.plus) {
     const rank = args.plus.a.shape[1] ?? 0;
     check("plus.a", args.plus.a.shape, [m, rank]);
-    check("plus.b", args.plus.b.shape, args.plus.layout === "nt" ? [n, rank] : [rank, n]);
+    const [rows, cols] = shapeFor(args, "plus.b", args.plus.b.shape as [number, number]);
+    check("plus.b", [rows, cols], args.plus.layout === "nt" ? [n, rank] : [rank, n]);
   }
   if (layout === "tn" && b.shards.length !== 1)
     throw new TensorError("SHAPE_MISMATCH", `matmul: layout tn takes b in one shard, received ${b.shards.length}`);

@@ -123,6 +123,46 @@ describe.each(offered ? ["matrix-1x2", "matrix-2x4"] : [])("%s", (name) => {
     expect(relativeError(await values(out), want)).toBeLessThan(1e-6);
   });
 
+  test("block-diagonal operands", async () => {
+    const blocks = { ends: [37, 71, 132], width: 16 };
+    const [rows, ranks, outs] = [70, 48, 132];
+    const blockOf = (row: number): number => blocks.ends.findIndex((end) => row < end);
+    const [y, u, b] = [rows * outs, rows * ranks, outs * 16].map((count, i) => shortNumbers(count, i)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    const factor = new Float64Array(outs * ranks);
+    for (let i = 0; i < b.length; i++) {
+      const row = Math.floor(i / 16);
+      factor[row * ranks + blockOf(row) * 16 + (i % 16)] = b[i]!;
+    }
+    const [dY, stacked] = [f32(device, [rows, outs], y), f32(device, [outs, 16], b)];
+    const [v, dB] = [empty(device, [rows, ranks]), empty(device, [outs, 16])];
+    device.kernelChoices.trying(name, () => {
+      matmul({ layout: "nn", a: dY, b: stacked, out: v, diagonal: { operand: "b", blocks } });
+      const gradient = { layout: "tn", a: dY, b: f32(device, [rows, ranks], u), out: dB } as const;
+      matmul({ ...gradient, diagonal: { operand: "out", blocks } });
+    });
+    const full = reference(y, u, { m: outs, n: ranks, k: rows }, "TN");
+    const wantB = b.map((_, i) => {
+      const row = Math.floor(i / 16);
+      return full[row * ranks + blockOf(row) * 16 + (i % 16)]!;
+    });
+    expect(relativeError(await values(v), reference(y, factor, { m: rows, n: ranks, k: outs }, "NN"))).toBeLessThan(
+      1e-6,
+    );
+    expect(relativeError(await values(dB), wantB)).toBeLessThan(1e-6);
+    const out = empty(device, [rows, outs]);
+    const product = { layout: "nt", a: f32(device, [rows, 16], y.slice(0, rows * 16)), b: stacked, out } as const;
+    const plus = { layout: "nt", a: f32(device, [rows, ranks], u), b: stacked } as const;
+    device.kernelChoices.trying(name, () => matmul({ ...product, plus, diagonal: { operand: "plus.b", blocks } }));
+    const first = reference(y.slice(0, rows * 16), b, { m: rows, n: outs, k: 16 }, "NT");
+    const second = reference(u, factor, { m: rows, n: outs, k: ranks }, "NT");
+    const want = first.map((value, i) => value + second[i]!);
+    expect(relativeError(await values(out), want)).toBeLessThan(1e-6);
+  });
+
   test("rounds operands to f16, and nothing else", async () => {
     const error = await errorOfNormals(name);
     expect(error).toBeGreaterThan(1e-6);

@@ -6,6 +6,7 @@
 
 import type { DeviceFacts, MatrixShape } from "../../facts.ts";
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
+import { FOUR } from "./operands.ts";
 import {
   matmulCost,
   MATMUL_PARAMS,
@@ -70,7 +71,7 @@ function piece(
     load: loads
       .map((i) => {
         const first = fetch(i, "", "k_end");
-        const either = spec.joined === "no" ? first : `if (second) { ${fetch(i, "2", "p.rank")} } else { ${first} }`;
+        const either = spec.joined === "no" ? first : `if (second) { ${fetch(i, "2", "rank_end")} } else { ${first} }`;
         return each(i, `${side}_next${i} = ${o.element}(); ${either}`);
       })
       .join("\n        "),
@@ -105,23 +106,23 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
     @compute @workgroup_size(${threads})
     fn main(${MAIN_ARGS}, @builtin(subgroup_id) subgroup: u32) {
       ${GROUP_INDEX}
-      ${tileOfGroup(tile.rows, tile.cols)}
+      ${tileOfGroup(spec, tile.rows, tile.cols)}
       let my_row = subgroup / ${ACROSS}u * ${down * m}u;
       let my_col = subgroup % ${ACROSS}u * ${across * n}u;
       ${sums.map(({ c }) => `var ${c} = subgroup_matrix_result<f32, ${n}, ${m}>();`).join(" ")}
       ${left.next}
       ${right.next}
       let first_pieces = (k_end - k_first + ${DEPTH - 1}u) / ${DEPTH}u;
-      let pieces = first_pieces${joins ? ` + select(0u, (p.rank + ${DEPTH - 1}u) / ${DEPTH}u, slice == 0u)` : ""};
+      let pieces = first_pieces${joins ? ` + select(0u, (rank_end - rank_first + ${DEPTH - 1}u) / ${DEPTH}u, slice == 0u)` : ""};
       for (var i = 0u; i <= pieces; i++) {
         ${joins ? "let second = i >= first_pieces;" : ""}
-        let k = ${joins ? `select(k_first + i * ${DEPTH}u, (i - first_pieces) * ${DEPTH}u, second)` : `k_first + i * ${DEPTH}u`};
+        let k = ${joins ? `select(k_first + i * ${DEPTH}u, rank_first + (i - first_pieces) * ${DEPTH}u, second)` : `k_first + i * ${DEPTH}u`};
         ${left.load}
         ${right.load}
         if (i > 0u) {
           ${works}{
             // a trip count that drivers cannot prove: unrolled it compiles several times longer
-            for (var d = 0u; d < ${DEPTH / k}u * p.four / 4u; d++) {
+            for (var d = 0u; d < ${DEPTH / k}u * ${FOUR} / 4u; d++) {
               ${range(across)
                 .map(
                   (j) =>
@@ -146,7 +147,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
         workgroupBarrier();
       }
       // fragments are opaque: they reach the epilogue through shared memory, one of each subgroup at a time
-      for (var f = 0u; f < ${sums.length}u * p.four / 4u; f++) {
+      for (var f = 0u; f < ${sums.length}u * ${FOUR} / 4u; f++) {
         ${works}{ subgroupMatrixStore<row_major>(&staged, subgroup * ${(m * n) / 4}u, ${sums[0]!.c}, ${n / 4}u); }
         workgroupBarrier();
         for (var b = lane; b < ${subgroups * blocks}u; b += ${threads}u) {

@@ -5,6 +5,9 @@ import { fourBitGather, fourBitWgsl } from "../../four-bit.ts";
 import type { Element } from "../../kernel.ts";
 import type { FourBitFormat, WeightFormat } from "../../weight.ts";
 
+/** 4. Mesa unrolls a loop whose count it can prove, and sixteen copies of a store take seconds to compile. See `packFlags` */
+export const FOUR = "(p.flags >> 24u)";
+
 /** One way of storing elements. Both fetches take flat element indices. */
 export interface OperandFormat {
   /** element of the binding where runs of four start at multiples of four */
@@ -27,7 +30,7 @@ const fourBit = (format: FourBitFormat): OperandFormat => ({
   single: "u32",
   four: (b, e) => `return ${b}_four_bit_run(${e});`,
   one: (b, e) => `return ${b}_four_bit(${e});`,
-  some: (b, e) => fourBitGather(b, e, "p.four"),
+  some: (b, e) => fourBitGather(b, e, FOUR),
   functions: (b) => fourBitWgsl(b, format),
 });
 
@@ -75,6 +78,8 @@ export function operandElement(format: WeightFormat, aligned: boolean): Element 
  *
  * `k < k_end` must hold. Indices past the end are clamped, so nothing outside the operand is read; elements past
  * `k_end` are zero where `zeroed` (enough on one side: the other then repeats a value of the same sum).
+ * `width`, an expression: the operand holds the blocks of a block-diagonal matrix, `[k or own, width]`, and stands for the matrix. Only
+ * together with `aligned`, f32 and a width that is a multiple of four; start and stride are not looked at.
  * `aligned` promises that the contiguous extent, the stride, the start and `k` of a run along k are multiples of four.
  */
 export function operand(o: {
@@ -86,6 +91,7 @@ export function operand(o: {
   format: WeightFormat;
   aligned: boolean;
   zeroed: boolean;
+  width?: string | undefined;
 }): string {
   const { name, own, start, stride, contiguous, aligned, zeroed } = o;
   const format = OPERAND_FORMATS[o.format];
@@ -102,6 +108,11 @@ export function operand(o: {
     format.some
       ? `${name}_some(vec4u(line) + min(vec4u(${first}) + vec4u(0u, 1u, 2u, 3u), vec4u(${last})))`
       : `vec4f(${[0, 1, 2, 3].map((j) => `${name}_one(line + min(${first} + ${j}u, ${last}))`).join(", ")})`;
+  /** the run of a line of blocks: `line` is the row of its block, `column` a column of the whole */
+  const ofBlock = (line: string, column: string): string => `
+      let line = ${line};
+      let column = ${column} - block_of(line) * ${o.width};
+      return select(vec4f(0.0), ${name}_four(line * ${o.width} + min(column, ${o.width} - 4u)), column < ${o.width});`;
   const inside = "vec4<bool>(true, k + 1u < k_end, k + 2u < k_end, k + 3u < k_end)";
   const blockLine = (j: number): string =>
     zeroed && j > 0
@@ -111,9 +122,13 @@ export function operand(o: {
   if (contiguous === "own")
     return `
     ${fetch}
-    fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {
+    fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {${
+      o.width
+        ? ofBlock("k", `min(i, ${own} - 4u)`)
+        : `
       let line = ${start} + k * ${stride};
-      return ${aligned ? `${name}_four(line + min(i, ${own} - 4u))` : neighbours("i", `${own} - 1u`)};
+      return ${aligned ? `${name}_four(line + min(i, ${own} - 4u))` : neighbours("i", `${own} - 1u`)};`
+    }
     }
     fn ${name}_block(i: u32, k: u32, k_end: u32) -> Block {
       return Block(${[0, 1, 2, 3].map(blockLine).join(", ")});
@@ -122,9 +137,13 @@ export function operand(o: {
   const components = ["x", "y", "z", "w"];
   return `
     ${fetch}
-    fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {
+    fn ${name}_run(i: u32, k: u32, k_end: u32) -> vec4f {${
+      o.width
+        ? ofBlock(`min(i, ${own} - 1u)`, "k")
+        : `
       let line = ${start} + min(i, ${own} - 1u) * ${stride};
-      return ${zeroed && !aligned ? `select(vec4f(0.0), ${run}, ${inside})` : run};
+      return ${zeroed && !aligned ? `select(vec4f(0.0), ${run}, ${inside})` : run};`
+    }
     }
     fn ${name}_block(i: u32, k: u32, k_end: u32) -> Block {
       let a = ${name}_run(i, k, k_end); let b = ${name}_run(i + 1u, k, k_end);

@@ -1,12 +1,12 @@
 // What the two matmul kernels have in common: parameters, the split of work into tiles and slices, and the way a
 // result reaches `out`. Both compute left · right, [rows, depth] · [depth, cols]; a product with few columns is
 // computed as its transpose, with the operands exchanged. A second, low-rank product can join the sum: left2 · right2,
-// [rows, rank] · [rank, cols].
+// [rows, rank] · [rank, cols]. One operand, or out, may be block-diagonal: see `MatmulSpec.diagonal`.
 
 import type { MatrixShape } from "../../facts.ts";
 import type { Cost, Element, Kernel, LaunchedWork, Spec } from "../../kernel.ts";
 import type { WeightFormat } from "../../weight.ts";
-import { BLOCK, operand, operandElement } from "./operands.ts";
+import { BLOCK, FOUR, operand, operandElement } from "./operands.ts";
 import type { Contiguous } from "./operands.ts";
 
 /** At most 16: all that fits in 64 bytes of immediates. */
@@ -24,20 +24,30 @@ export const MATMUL_PARAMS = {
   /** depth is cut into `slices` ranges of `chunk`; with more than one, each writes its own partial result */
   chunk: "u32",
   slices: "u32",
-  slice_stride: "u32",
-  /** sum of ADD_BIAS, ACCUMULATE and ROW_TILES */
+  /** see `packFlags` */
   flags: "u32",
   scale: "f32",
   /** depth of the second product, a multiple of four */
   rank: "u32",
-  /** 4. Mesa unrolls a loop whose count it can prove, and sixteen copies of a store take seconds to compile */
-  four: "u32",
+  /** of something block-diagonal: the rows at which the second and the third block begin */
+  end_0: "u32",
+  end_1: "u32",
 } as const;
 
 export const ADD_BIAS = 1;
 export const ACCUMULATE = 2;
 /** the dispatch has as many workgroups along x as rows are wanted, in tiles; along y the rest */
 export const ROW_TILES = 4;
+/** Blocks of something block-diagonal. */
+export const MOST_DIAGONAL_BLOCKS = 3;
+
+/** @param width - columns of one block of something block-diagonal, below 2¹⁶ */
+export function packFlags(flags: number, width: number): number {
+  return flags + 2 ** 8 * width + 2 ** 24 * 4;
+}
+const WIDTH = "((p.flags >> 8u) & 0xffffu)";
+/** The width of blocks, as `packFlags` packed it. */
+export const widthOf = (flags: number): number => (flags >>> 8) & 0xffff;
 
 export interface MatmulSpec extends Spec {
   /** contiguous dimension of each operand */
@@ -53,6 +63,12 @@ export interface MatmulSpec extends Spec {
   readonly transposed: boolean;
   /** adds left2 · right2; contiguous dimension of right2 */
   readonly joined: "no" | Contiguous;
+  /**
+   * What stands for a block-diagonal matrix and holds its blocks alone, stacked `[rows, width]`: block i has the columns from i · width
+   * on. Of a right operand these are the dimensions that are not and that are contiguous; out is one in its gradient, and
+   * nothing beside the blocks is computed.
+   */
+  readonly diagonal?: "right" | "right2" | "out";
   /** rows per workgroup */
   readonly tile: number;
   /** runs of four columns per lane, or fragments of columns per subgroup, where the kernel lets one choose */
@@ -84,15 +100,24 @@ export function matmulCost(
   spec: Spec,
   { bytes }: LaunchedWork,
 ): Cost {
-  const sum = depth + ((spec as MatmulSpec).joined === "no" ? 0 : rank);
+  const { joined, diagonal } = spec as MatmulSpec;
+  const width = widthOf(flags);
+  // zeros beside blocks cost nothing that counts
+  const second = joined === "no" ? 0 : diagonal === "right2" ? width : rank;
+  const inner = diagonal === "right" && (spec as MatmulSpec).right === "k" ? width : depth;
+  const outer = (diagonal === "right" && (spec as MatmulSpec).right === "own") || diagonal === "out" ? width : cols;
   const bias = (flags & ADD_BIAS) === 0 ? 0 : 4 * ((spec as MatmulSpec).transposed ? rows : cols);
-  const out = 4 * rows * cols * ((flags & ACCUMULATE) === 0 ? slices : slices + 1);
-  const second = bytes("left2") + bytes("right2");
-  return { flops: 2 * rows * cols * sum, bytes: bytes("left") + bytes("right") + second + bias + out };
+  const out = 4 * rows * (diagonal === "out" ? width : cols) * ((flags & ACCUMULATE) === 0 ? slices : slices + 1);
+  const seconds = bytes("left2") + bytes("right2");
+  return {
+    flops: 2 * rows * (outer * inner + cols * second),
+    bytes: bytes("left") + bytes("right") + seconds + bias + out,
+  };
 }
 
 /** WGSL of all operands: functions `left_run`, `left_block`, `right_run` …, see `operand`. */
 export function operands(spec: MatmulSpec): string {
+  const width = (name: typeof spec.diagonal): string | undefined => (spec.diagonal === name ? WIDTH : undefined);
   const left = { own: "p.rows", format: "f32", zeroed: true } as const;
   const right = { own: "p.cols", zeroed: false };
   const texts = [
@@ -112,6 +137,7 @@ export function operands(spec: MatmulSpec): string {
       contiguous: spec.right,
       format: spec.format,
       aligned: spec.rightFours,
+      width: width("right"),
     }),
   ];
   if (spec.joined !== "no")
@@ -125,16 +151,46 @@ export function operands(spec: MatmulSpec): string {
         contiguous: spec.joined,
         format: "f32",
         aligned: true,
+        width: width("right2"),
       }),
     );
-  return `${BLOCK}${texts.join("")}`;
+  return `${BLOCK}${spec.diagonal ? DIAGONAL : ""}${texts.join("")}`;
+}
+
+/** WGSL: the block of a row of something block-diagonal, and the rows of a block. */
+const DIAGONAL = /* wgsl */ `
+  fn block_of(row: u32) -> u32 { return select(0u, 1u, row >= p.end_0) + select(0u, 1u, row >= p.end_1); }
+  fn first_of(block: u32) -> u32 { return select(select(p.end_1, p.end_0, block == 1u), 0u, block == 0u); }
+  fn end_of(block: u32) -> u32 { return select(select(0xffffffffu, p.end_1, block == 1u), p.end_0, block == 0u); }`;
+
+/**
+ * WGSL: narrows the depth of a tile, [`k_first`, `k_end`) and [`rank_first`, `rank_end`) of the second product, to the
+ * blocks that it touches; a tile of out that touches none is not computed.
+ */
+function touched(spec: MatmulSpec, tileRows: number, tileCols: number): string {
+  const { diagonal, right } = spec;
+  const lastCol = `min(col0 + ${tileCols}u, p.cols) - 1u`;
+  const columns = `block_of(col0) * ${WIDTH}`;
+  const columnsEnd = `(block_of(${lastCol}) + 1u) * ${WIDTH}`;
+  if (diagonal === "out")
+    return `
+      if (block_of(row0) * ${WIDTH} > ${lastCol} || (block_of(min(row0 + ${tileRows}u, p.rows) - 1u) + 1u) * ${WIDTH} <= col0) { return; }`;
+  if (diagonal === "right2") return `let rank_first = ${columns}; let rank_end = min(p.rank, ${columnsEnd});`;
+  const rank = "let rank_first = 0u; let rank_end = p.rank;";
+  if (diagonal !== "right") return rank;
+  // kernels take steps of four from a multiple of four; beside its block the operand is zero
+  const [first, end] =
+    right === "k" ? [columns, columnsEnd] : [`first_of(col0 / ${WIDTH}) & ~3u`, `end_of((${lastCol}) / ${WIDTH})`];
+  return `${rank}
+      k_end = min(k_end, (min(${end}, p.depth) + 3u) & ~3u);
+      k_first = min(max(k_first, ${first}), k_end);`;
 }
 
 /**
  * WGSL: `group` → `row0`, `col0` of the tile, its depth range [`k_first`, `k_end`) and `slice`. Neighbouring groups
  * share columns, so that the right operand, the larger traffic, stays in cache.
  */
-export function tileOfGroup(tileRows: number, tileCols: number): string {
+export function tileOfGroup(spec: MatmulSpec, tileRows: number, tileCols: number): string {
   return `
       let row_tiles = select((p.rows + ${tileRows - 1}u) / ${tileRows}u, num_workgroups.x, (p.flags & ${ROW_TILES}u) != 0u);
       let tiles = row_tiles * ((p.cols + ${tileCols - 1}u) / ${tileCols}u);
@@ -143,8 +199,9 @@ export function tileOfGroup(tileRows: number, tileCols: number): string {
       let tile = group - slice * tiles;
       let row0 = (tile % row_tiles) * ${tileRows}u;
       let col0 = (tile / row_tiles) * ${tileCols}u;
-      let k_first = slice * p.chunk;
-      let k_end = min(k_first + p.chunk, p.depth);`;
+      ${spec.diagonal === "right" ? "var" : "let"} k_first = slice * p.chunk;
+      ${spec.diagonal === "right" ? "var" : "let"} k_end = min(k_first + p.chunk, p.depth);
+      ${touched(spec, tileRows, tileCols)}`;
 }
 
 /** Workgroups of a launch. */
@@ -162,6 +219,7 @@ export function tileCount(
  */
 export function storeBlock(spec: MatmulSpec): string {
   const { transposed, outFours } = spec;
+  const diagonal = spec.diagonal === "out";
   const [x, y, z, w] = ["x", "y", "z", "w"].map((c) => `vec4f(v0.${c}, v1.${c}, v2.${c}, v3.${c})`);
   const lines = transposed ? [x, y, z, w] : ["v0", "v1", "v2", "v3"];
   const [major, minor] = transposed ? ["col", "row"] : ["row", "col"];
@@ -187,10 +245,12 @@ export function storeBlock(spec: MatmulSpec): string {
         let last = p.out_start + ${minors} - 1u;
         added = vec4f(bias[i], bias[min(i + 1u, last)], bias[min(i + 2u, last)], bias[min(i + 3u, last)]);
       }
-      var at = p.out_start + slice * p.slice_stride + ${major} * p.out_stride + ${minor};
+      var at = p.out_start + slice * p.rows * ${diagonal ? WIDTH : "p.cols"} + ${major} * p.out_stride + ${minor};
       var line0 = ${lines[0]}; var line1 = ${lines[1]}; var line2 = ${lines[2]}; let line3 = ${lines[3]};
-      for (var j = 0u; j < p.four; j++) {
-        if (${major} + j < ${majors}) {
+      ${diagonal ? "let first = at;" : ""}
+      for (var j = 0u; j < ${FOUR}; j++) {
+        ${diagonal ? `let left_of = block_of(row + j) * ${WIDTH}; at = first + j * p.out_stride - left_of;` : ""}
+        if (${major} + j < ${majors}${diagonal ? ` && col >= left_of && col < left_of + ${WIDTH}` : ""}) {
           var v = p.scale * line0 + added;
           ${store}
         }

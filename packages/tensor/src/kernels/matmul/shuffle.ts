@@ -83,7 +83,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) workgroup_id: vec3u, @builtin(num_workgroups) num_workgroups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
       ${GROUP_INDEX}
-      ${tileOfGroup(spec.tile, shuffleTileCols(facts, across))}
+      ${tileOfGroup(spec, spec.tile, shuffleTileCols(facts, across))}
       let col = col0 + lane * ${4 * across}u;
       ${fourBits?.prepare ?? ""}
       ${sums
@@ -91,7 +91,7 @@ function source(spec: MatmulSpec, facts: DeviceFacts): string {
         .map((c) => `var ${c} = vec4f(0.0);`)
         .join(" ")}
       ${multiply("", spec.left, "k_first", "k_end")}
-      ${spec.joined === "no" ? "" : `if (slice == 0u) { ${multiply("2", "k", "0u", "p.rank")} }`}
+      ${spec.joined === "no" ? "" : `if (slice == 0u) { ${multiply("2", "k", "rank_first", "rank_end")} }`}
       // one copy of the store, through which the sums move up: unrolled it would be most of the compile time
       let blocks = (min(row0 + ${spec.tile}u, p.rows) - row0 + 3u) / 4u * ${across}u;
       for (var i = 0u; i < blocks; i++) {

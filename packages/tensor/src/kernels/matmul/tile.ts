@@ -2,6 +2,7 @@
 // accumulates 4×4 blocks in registers, while the next piece is already on its way. Assumes nothing about subgroups.
 
 import { defineKernel, GROUP_INDEX, MAIN_ARGS } from "../../kernel.ts";
+import { FOUR } from "./operands.ts";
 import {
   matmulCost,
   MATMUL_PARAMS,
@@ -71,7 +72,7 @@ function piece(
   const fetch = (two: string, end: string): string =>
     `if (k + ${deep} < ${end}) { ${o.next} = ${side}${two}_block(${o.origin} + 4u * ${own}, k + ${deep}, ${end}); }`;
   const load = joins(spec)
-    ? `if (second) { ${fetch("2", "p.rank")} } else { ${fetch("", "k_end")} }`
+    ? `if (second) { ${fetch("2", "rank_end")} } else { ${fetch("", "k_end")} }`
     : fetch("", "k_end");
   return {
     load: when(inside, `${place} ${o.next} = Block(); ${load}`),
@@ -87,7 +88,7 @@ function source(spec: MatmulSpec): string {
   const threadCols = colBlocks / across;
   const threads = threadRows * threadCols;
   // the smallest tile waits for memory, not for arithmetic: kept rolled up it compiles four times faster (see `four`)
-  const steps = spec.tile === 16 ? `${depth / 4}u * p.four` : `${depth}u`;
+  const steps = spec.tile === 16 ? `${depth / 4}u * ${FOUR}` : `${depth}u`;
   const leftThreads = (rowBlocks * depth) / 4;
   const rightFirst = threads - (colBlocks * depth) / 4;
   const leftNext = leftThreads > rightFirst ? "next_left" : "next"; // one register block where no thread loads both
@@ -117,7 +118,7 @@ function source(spec: MatmulSpec): string {
     @compute @workgroup_size(${threads})
     fn main(${MAIN_ARGS}) {
       ${GROUP_INDEX}
-      ${tileOfGroup(spec.tile, cols)}
+      ${tileOfGroup(spec, spec.tile, cols)}
       let row = lane / ${threadCols}u;
       let col = lane % ${threadCols}u;
       ${sums
@@ -130,11 +131,11 @@ function source(spec: MatmulSpec): string {
       var next: Block;
       ${leftNext === "next" ? "" : "var next_left: Block;"}
       let first_pieces = (k_end - k_first + ${depth - 1}u) / ${depth}u;
-      let pieces = first_pieces${joins(spec) ? ` + select(0u, (p.rank + ${depth - 1}u) / ${depth}u, slice == 0u)` : ""};
+      let pieces = first_pieces${joins(spec) ? ` + select(0u, (rank_end - rank_first + ${depth - 1}u) / ${depth}u, slice == 0u)` : ""};
       // loads run one piece ahead: they are in flight while the piece before is multiplied
       for (var i = 0u; i <= pieces; i++) {
         ${joins(spec) ? "let second = i >= first_pieces;" : ""}
-        let k = ${joins(spec) ? `select(k_first + i * ${depth}u, (i - first_pieces) * ${depth}u, second)` : `k_first + i * ${depth}u`};
+        let k = ${joins(spec) ? `select(k_first + i * ${depth}u, rank_first + (i - first_pieces) * ${depth}u, second)` : `k_first + i * ${depth}u`};
         ${left.load}
         ${right.load}
         if (i > 0u) {

@@ -63,8 +63,10 @@ interface Variant {
 const SMALL = 2 ** 15;
 // Few rows are decoding, where a large tile would multiply the time of every launch.
 const SMALL_FEW_ROWS = 2 ** 12;
-// A second pass is a launch and a barrier: on a software device some 20 µs, the time of about this many multiplications.
+// Multiplications that are worth a second pass. On a software device a launch costs some 50 µs by the clock, in which one core
+// makes this many; what slicing can save there is the time of a tile.
 const WORTH_SLICING = 2 ** 19;
+const TILE_WORTH_SLICING = 2 ** 20;
 const SHORTEST_SLICE = 128;
 const SLICE_STEP = 32; // depth that every variant handles in whole steps
 
@@ -171,7 +173,10 @@ function slicesOf(
 ): { slices: number; chunk: number } {
   const { rows, cols, depth } = product;
   const tiles = Math.ceil(rows / tile.rows) * Math.ceil(cols / tile.cols);
-  const wanted = rows * cols * depth < WORTH_SLICING ? 1 : Math.ceil((facts.software ? 8 : 128) / tiles);
+  const worth = facts.software
+    ? Math.min(rows, tile.rows) * Math.min(cols, tile.cols) * depth >= TILE_WORTH_SLICING
+    : rows * cols * depth >= WORTH_SLICING;
+  const wanted = worth ? Math.ceil((facts.software ? 8 : 128) / tiles) : 1;
   const most = Math.min(Math.floor(depth / SHORTEST_SLICE), Math.floor(facts.maxBindingBytes / (4 * rows * cols)), 64);
   const slices = Math.max(1, Math.min(wanted, most));
   const chunk = Math.max(1, Math.ceil(depth / slices / SLICE_STEP)) * SLICE_STEP;
