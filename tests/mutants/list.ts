@@ -271,6 +271,34 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/sft/src/guards/guard.test.ts"],
   },
   {
+    name: "moments that go on are corrected as if they began",
+    file: "packages/sft/src/train.ts",
+    find: "priorUpdates = 0 } = options;",
+    replace: "priorUpdates = 0 } = { ...options, priorUpdates: 0 };",
+    tests: ["apps/cli/src/stages/stages.test.ts"],
+  },
+  {
+    name: "a stage begins with no moments where it should keep them",
+    file: "apps/cli/src/stages/hand-over.ts",
+    find: "if (moments) await",
+    replace: "if (!moments) await",
+    tests: ["apps/cli/src/stages/stages.test.ts"],
+  },
+  {
+    name: "a stage that is through may have other settings",
+    file: "apps/cli/src/stages/train-stages.ts",
+    find: "(await settingsOf(run.config)) === settings",
+    replace: 'settings !== ""',
+    tests: ["apps/cli/src/stages/stages.test.ts"],
+  },
+  {
+    name: "a stage takes the file's key beside its own that says the same",
+    file: "apps/cli/src/config/stages.ts",
+    find: "!replaced.has(key)",
+    replace: 'key !== ""',
+    tests: ["apps/cli/src/config/stages.test.ts"],
+  },
+  {
     name: "norms and biases of a model decay",
     file: "packages/sft/src/tune-weights.ts",
     find: "decay: shape.length > 1",
@@ -441,7 +469,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "bias corrections are counted from the resumption",
     file: "packages/sft/src/train.ts",
-    find: "programs.update({ lr, step: step + 1 })",
+    find: "programs.update({ lr, step: priorUpdates + step + 1 })",
     replace: "programs.update({ lr, step: step - startStep + 1 })",
     tests: ["apps/cli/src/resume-exact.test.ts"],
   },
@@ -1193,8 +1221,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "bias correction starts one step late",
     file: "packages/sft/src/train.ts",
-    find: "programs.update({ lr, step: step + 1 })",
-    replace: "programs.update({ lr, step: step + 2 })",
+    find: "programs.update({ lr, step: priorUpdates + step + 1 })",
+    replace: "programs.update({ lr, step: priorUpdates + step + 2 })",
     tests: ["tests/goldens/lora.test.ts"],
   },
   {

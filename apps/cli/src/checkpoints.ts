@@ -236,7 +236,7 @@ export async function removeLater(files: NodeFiles, folder: RunFolder, state: Tr
 }
 
 /** Settings that may differ between a run and its resumption. */
-const FREE: readonly string[] = ["train.memory_budget"];
+const FREE: readonly string[] = ["train.memory_budget", "tune.init_from"];
 
 /**
  * What a run is made of, piece by piece: hashes of the base, the tokenizer, the template and the rows as tokens, and the

@@ -21,7 +21,7 @@ const COPIED = ["special_tokens_map.json", "chat_template.jinja", "additional_ch
  * The config with the folder that has its tokens. Without the key, or where the model has all tokens, the config itself.
  * @throws CliError `CONFIG_CONFLICT`, `OUTPUT_NOT_A_RUN`; whatever the model and tokenizer packages throw
  */
-export async function withAddedTokens(loaded: LoadedConfig, files: Files, context: Context): Promise<LoadedConfig> {
+export async function withAddedTokens<L extends LoadedConfig>(loaded: L, files: Files, context: Context): Promise<L> {
   const { config } = loaded;
   const wanted = config.data.add_special_tokens;
   if (wanted === false || (Array.isArray(wanted) && wanted.length === 0)) return loaded;

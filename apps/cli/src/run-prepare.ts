@@ -18,6 +18,7 @@ import { loadRunData, type RunData } from "./run-data.ts";
 import { checkOutput } from "./run-folder.ts";
 import { decided, type PlanDocument, planTheRun } from "./run-plan.ts";
 import { checkpointBytes, withRoom } from "./room.ts";
+import { begin, type Start, useKernels } from "./stages/hand-over.ts";
 import { tuneRun } from "./tune-run.ts";
 import { requireFolder } from "./tuned-model.ts";
 
@@ -31,6 +32,10 @@ export interface RunRequest {
   readonly device?: Device;
   /** default: those of this computer */
   readonly files?: NodeFiles;
+  /** what a stage takes over from the one before */
+  readonly start?: Start | undefined;
+  /** leaves a checkpoint of the last step, for a stage that comes after */
+  readonly seal?: boolean;
 }
 
 /** A run that can start. */
@@ -47,6 +52,9 @@ export interface PreparedRun {
   readonly identity: TrainerState["identity"];
   /** of the checkpoint that it goes on from */
   readonly from: TrainerState | undefined;
+  /** updates that the optimizer's moments had seen before the first step */
+  readonly updates: number;
+  readonly seal: boolean;
   readonly profiler: Profiler | undefined;
 }
 
@@ -69,6 +77,7 @@ export async function prepareRun(
 
   const device = given.device ?? (await openGpu(context));
   if (resumed) device.kernelChoices.import(resumed.state.decided.kernel_choices);
+  else if (given.start) await useKernels(files, given.start, device);
   const codec = await baseCodec(files, loaded);
   const { choice, document: plan } = await planTheRun(loaded, data, { files, device, codec });
   context.say(`memory: ${choice.reason}`);
@@ -84,13 +93,27 @@ export async function prepareRun(
     const bytes = (config.checkpoint.keep + 3) * (await checkpointBytes(files, config.model, tuning));
     await withRoom(files, { path: config.output, bytes, what: "the run" }, async () => {});
   }
+  if (given.start) await begin(files, given.start, tuning);
   const identity = await runIdentity(files, decided(config, choice), data);
   if (resumed) {
     await restore(files, resumed, tuning, identity);
     context.say(`resumed after step ${resumed.state.step}`);
   }
   const profiler = profile ? await startProfile(device, context) : undefined;
-  return { files, loaded, data, device, choice, plan, tuning, identity, from: resumed?.state, profiler };
+  return {
+    files,
+    loaded,
+    data,
+    device,
+    choice,
+    plan,
+    tuning,
+    identity,
+    from: resumed?.state,
+    updates: given.start?.updates ?? 0,
+    seal: given.seal ?? false,
+    profiler,
+  };
 }
 
 function sayPlan(data: RunData, { say }: Context): void {

@@ -115,7 +115,7 @@ export async function runSteps(
   if (context.signal.aborted) {
     progress.stopped = "signal";
     if (progress.steps > (from?.step ?? 0)) await save();
-  }
+  } else if (run.seal) await save();
   return progress;
 }
 
@@ -123,7 +123,10 @@ function probeLimits({ probe }: ResolvedConfig): ProbeLimits | undefined {
   return probe && { warn: probe.warn, stop: probe.stop, gapWarn: probe.gap_warn, gapStop: probe.gap_stop };
 }
 
-function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, signal: AbortSignal): TrainOptions {
+function trainOptions(
+  { loaded, data, choice, from, updates, profiler }: PreparedRun,
+  signal: AbortSignal,
+): TrainOptions {
   const { config } = loaded;
   const { train: examples, tasks, schedule, objective, evaluation, probe } = data;
   const rate = scheduleOf(config, schedule.totalSteps);
@@ -146,6 +149,7 @@ function trainOptions({ loaded, data, choice, from, profiler }: PreparedRun, sig
     ...(probe ? { probe: { ...probe, every: config.eval.every, batchSize: choice.microBatchSize } } : {}),
     ...(sampling ? { sampling } : {}),
     ...(from ? { startStep: from.step, startEvaluated: from.evaluation.last === from.step } : {}),
+    priorUpdates: updates,
     ...(profiler ? { peakFlops: profiler.roof.matmul_flops_per_second } : {}),
     boundaryEvery: config.checkpoint.every,
     now: () => performance.now(),

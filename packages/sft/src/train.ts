@@ -44,6 +44,8 @@ export interface TrainOptions {
   readonly now: () => number;
   /** goes on after this many updates, whose results the store holds; default 0 */
   readonly startStep?: number;
+  /** updates that the optimizer's moments had seen before the first step; default 0 */
+  readonly priorUpdates?: number;
   /** what is scored there was scored before the stop */
   readonly startEvaluated?: boolean;
   /** a `boundary` event after every so many updates; default: none */
@@ -105,7 +107,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   let flight: Flight | undefined;
   let lastStep: number | undefined;
   try {
-    const { startStep = 0, startEvaluated = false, boundaryEvery } = options;
+    const { startStep = 0, startEvaluated = false, boundaryEvery, priorUpdates = 0 } = options;
     for (let step = startStep; step < schedule.totalSteps; step++) {
       if (signal?.aborted) break;
       const starts = step === startStep;
@@ -138,7 +140,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
         firstSegment += segmentCount(batch);
       }
       const lr = options.learningRate(step);
-      const update = programs.update({ lr, step: step + 1 });
+      const update = programs.update({ lr, step: priorUpdates + step + 1 });
       const before = flight;
       flight = { step: step + 1, lr, window, scales, losses, update };
       if (before) yield await landed(before, tuning, options, clock);

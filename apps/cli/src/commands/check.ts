@@ -9,7 +9,7 @@ import { fourBitCodec, readPeftAlone } from "@tunesmith/lora";
 import { checkModel } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles } from "@tunesmith/node";
 import { openSafetensors } from "@tunesmith/safetensors";
-import { loadConfig } from "../config/load.ts";
+import { type ConfiguredRun, loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { errorText, typedError } from "../failure.ts";
@@ -132,7 +132,11 @@ async function checkDataset({ files, path }: Place): Promise<string> {
 }
 
 async function checkConfigFile({ files, path }: Place): Promise<string> {
-  const { config, source } = await loadConfig(path, { cwd: "/" });
+  for (const run of await loadRuns(path, { cwd: "/" })) await checkRun(files, run);
+  return "config";
+}
+
+async function checkRun(files: Files, { config, source }: ConfiguredRun): Promise<void> {
   const { data, probe } = config;
   for (const entry of [data.train, data.eval ?? [], data.test ?? [], probe?.sets ?? [], probe?.pairs ?? []].flat()) {
     for (const file of await expandPaths(files, entry.path))
@@ -145,7 +149,6 @@ async function checkConfigFile({ files, path }: Place): Promise<string> {
     ...(config.tune.init_from === null ? [] : [{ key: "tune.init_from", at: config.tune.init_from }]),
   ];
   for (const { key, at } of named) if (!(await files.exists(at))) throw missing(key, at, source.path);
-  return "config";
 }
 
 function missing(key: string, at: string, config: string): InputError {

@@ -1,13 +1,14 @@
 // `data prepare`: a config's rows to tokens ahead of a run, whole or in parts that a scheduler fans out. Needs no device.
 
 import { nodeFiles } from "@tunesmith/node";
-import { loadConfig } from "../config/load.ts";
+import type { LoadedConfig } from "../config/load.ts";
 import { configError } from "../config/problem.ts";
+import { loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
-import { withAddedTokens } from "../grown-base.ts";
 import { prepareRunData } from "../run-data.ts";
+import { perStage, planned } from "../stages/planned.ts";
 
 export async function run(
   [verb, path]: readonly string[],
@@ -21,8 +22,11 @@ export async function run(
       fix: "write `tunesmith data prepare CONFIG.yaml`",
     });
   const part = partOf(options.shard);
-  const written = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
-  const loaded = await withAddedTokens(written, nodeFiles(), context);
+  const runs = await loadRuns(path!, { cwd: context.cwd, sets: options.set });
+  return perStage(await planned(runs, nodeFiles(), context), (run) => prepare(run, part));
+}
+
+async function prepare(loaded: LoadedConfig, part: { index: number; of: number }): Promise<Outcome> {
   const { cache } = loaded.config.data;
   if (cache === null)
     throw configError(

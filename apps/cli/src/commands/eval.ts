@@ -9,6 +9,7 @@ import { evaluate, type EvalResult } from "@tunesmith/sft";
 import { baseCodec } from "../base-weights.ts";
 import { loadConfig } from "../config/load.ts";
 import { configError } from "../config/problem.ts";
+import { type ConfiguredRun, loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import { CliError } from "../errors.ts";
@@ -59,8 +60,9 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
       expected: "a config, or flags",
       fix: "change keys of the config with --set",
     });
-  const written = await loadConfig(path, { cwd: context.cwd, sets: options.set });
-  const loaded = await withAddedTokens(written, files, context);
+  const written = (await loadRuns(path, { cwd: context.cwd, sets: options.set })).at(-1)!; // of stages the last one
+  const loaded =
+    written.stage && !options.base ? await asItRan(files, written) : await withAddedTokens(written, files, context);
   const { config, source } = loaded;
   if (config.data.eval === undefined && config.data.eval_split === undefined)
     throw configError(
@@ -84,6 +86,14 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
     batchSize: config.train.batch_size,
     codec: await baseCodec(files, loaded),
   };
+}
+
+/** A stage with the base that it started from, as its run folder tells. */
+async function asItRan(files: Files, run: ConfiguredRun): Promise<ConfiguredRun> {
+  const { output } = run.config;
+  await requireFolder(files, output, "config.resolved.yaml", "run folder");
+  const { config } = await loadConfig(files.join(output, "config.resolved.yaml"), { cwd: "/" });
+  return { ...run, config: { ...run.config, model: config.model } };
 }
 
 /**

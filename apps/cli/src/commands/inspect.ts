@@ -3,15 +3,15 @@
 import { resolve } from "node:path";
 import type { Example, Tokenizer } from "@tunesmith/data";
 import { nodeFiles } from "@tunesmith/node";
-import { loadConfig } from "../config/load.ts";
 import { presetLines } from "../config/presets.ts";
+import { type ConfiguredRun, loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
-import { withAddedTokens } from "../grown-base.ts";
 import { warnings } from "../curation.ts";
 import { inspectHtml } from "../inspect-html.ts";
 import { maskWarnings } from "../mask-proof.ts";
 import { loadRunData, maskReport } from "../run-data.ts";
+import { perStage, planned } from "../stages/planned.ts";
 
 /** A run of tokens that are trained alike. */
 export interface Segment {
@@ -40,8 +40,16 @@ export async function run(
   context: Context,
 ): Promise<Outcome> {
   const files = nodeFiles();
-  const written = await loadConfig(path!, { cwd: context.cwd, sets: options.set });
-  const loaded = await withAddedTokens(written, files, context);
+  const runs = await loadRuns(path!, { cwd: context.cwd, sets: options.set });
+  return perStage(await planned(runs, files, context), (run) => inspectRun(run, options, context));
+}
+
+async function inspectRun(
+  loaded: ConfiguredRun,
+  options: Options<"rows" | "html">,
+  context: Context,
+): Promise<Outcome> {
+  const files = nodeFiles();
   for (const line of presetLines(loaded.config.preset, loaded.choices)) context.say(line);
   const data = await loadRunData(loaded, { files, now: new Date() });
   const samples: Sample[] = [];
@@ -62,7 +70,9 @@ export async function run(
   };
   if (options.html !== undefined) {
     const html = inspectHtml(samples, report);
-    await files.writeAtomic(resolve(context.cwd, options.html), [new TextEncoder().encode(html)]);
+    // of stages a page each: x.html becomes x.NAME.html
+    const path = loaded.stage ? options.html.replace(/(\.\w+)?$/, `.${loaded.stage.name}$1`) : options.html;
+    await files.writeAtomic(resolve(context.cwd, path), [new TextEncoder().encode(html)]);
   }
   return { document, text: textOf(document) };
 }

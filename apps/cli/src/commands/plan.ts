@@ -1,15 +1,18 @@
 // What a run will take: exact bytes without allocating one of them, then time from a measured micro-step.
 
+import type { Files } from "@tunesmith/core";
 import { nodeFiles } from "@tunesmith/node";
+import type { Device } from "@tunesmith/tensor";
 import { baseCodec } from "../base-weights.ts";
-import { loadConfig } from "../config/load.ts";
+import type { LoadedConfig } from "../config/load.ts";
 import { presetLines } from "../config/presets.ts";
+import { loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import type { Options } from "../flags.ts";
-import { withAddedTokens } from "../grown-base.ts";
 import { loadRunData } from "../run-data.ts";
 import { planText, planTheRun } from "../run-plan.ts";
+import { perStage, planned } from "../stages/planned.ts";
 import { measureRun, type TimeDocument } from "../step-time.ts";
 import { requireFolder } from "../tuned-model.ts";
 import { setsOf } from "./train.ts";
@@ -20,12 +23,19 @@ export async function run(
   context: Context,
 ): Promise<Outcome> {
   const files = nodeFiles();
-  const written = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
-  const loaded = await withAddedTokens(written, files, context);
-  await requireFolder(files, loaded.config.model, "config.json", "model folder");
+  const runs = await loadRuns(path!, { cwd: context.cwd, sets: setsOf(options) });
+  await requireFolder(files, runs[0].config.model, "config.json", "model folder");
+  const device = await openGpu(context);
+  return perStage(await planned(runs, files, context), (run) => planOf(run, { files, device }, context));
+}
+
+async function planOf(
+  loaded: LoadedConfig,
+  { files, device }: { files: Files; device: Device },
+  context: Context,
+): Promise<Outcome> {
   for (const line of presetLines(loaded.config.preset, loaded.choices)) context.say(line);
   const data = await loadRunData(loaded, { files, now: new Date() });
-  const device = await openGpu(context);
   const on = { files, device, codec: await baseCodec(files, loaded) };
   const plan = await planTheRun(loaded, data, { ...on, evenIfTooLarge: true });
   // what does not fit cannot be timed here

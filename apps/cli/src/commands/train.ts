@@ -1,8 +1,9 @@
 import { nodeFiles } from "@tunesmith/node";
-import { loadConfig } from "../config/load.ts";
+import { loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
 import { withAddedTokens } from "../grown-base.ts";
+import { trainStages } from "../stages/train-stages.ts";
 import { trainRun } from "../train-run.ts";
 
 export async function run(
@@ -10,14 +11,12 @@ export async function run(
   options: Options<"set" | "memory-budget" | "resume" | "overwrite" | "profile">,
   context: Context,
 ): Promise<Outcome> {
-  const written = await loadConfig(path!, { cwd: context.cwd, sets: setsOf(options) });
-  const loaded = await withAddedTokens(written, nodeFiles(), context);
-  const document = await trainRun(loaded, {
-    overwrite: options.overwrite,
-    resume: options.resume,
-    profile: options.profile,
-    context,
-  });
+  const runs = await loadRuns(path!, { cwd: context.cwd, sets: setsOf(options) });
+  const { overwrite, resume, profile } = options;
+  const request = { overwrite, resume, profile, context };
+  const document = runs[0].stage
+    ? await trainStages(runs, request)
+    : await trainRun(await withAddedTokens(runs[0], nodeFiles(), context), request);
   const { steps, seconds, loss } = document;
   const tuned = document.model === null ? `adapter: ${document.adapter}` : `model: ${document.model}`;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;

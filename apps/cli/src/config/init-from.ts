@@ -2,6 +2,24 @@ import type { PeftAdapter, TokenRows } from "@tunesmith/lora";
 import type { LoadedConfig } from "./load.ts";
 import { configError } from "./problem.ts";
 
+/** Keys of `tune` that an adapter brings with it. */
+export const KEYS_FROM_ADAPTER = [
+  "r",
+  "alpha",
+  "use_rslora",
+  "target_modules",
+  "exclude_modules",
+  "layers_to_transform",
+  "layers_pattern",
+  "rank_pattern",
+  "alpha_pattern",
+  "use_dora",
+  "bias",
+  "modules_to_save",
+  "train_new_tokens",
+  "init_lora_weights",
+] as const;
+
 /**
  * With `init_from`, what the adapter is comes from it: ranks, scales, targets, DoRA; a config may repeat them, not change them.
  * @param tokens - rows that the config asks for

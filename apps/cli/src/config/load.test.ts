@@ -289,7 +289,6 @@ describe("keys against each other", () => {
 describe("what this version does not have", () => {
   test.each([
     ["tune: {bias: all}", "tune.bias", "none | lora_only"],
-    ["stages: []", "stages", undefined],
     ["train: {compute: mixed}", "train.compute", undefined],
     ["  compute: mixed", "data.compute", undefined],
   ])("%s", async (line, key, expected) => {

@@ -3,13 +3,14 @@
 import { dirname, resolve } from "node:path";
 import { stringify } from "yaml";
 import { readTextFile } from "../read-file.ts";
+import { KEYS_FROM_ADAPTER } from "./init-from.ts";
 import { notSupported } from "./not-supported.ts";
 import { applyPreset, type PresetChoice } from "./presets.ts";
 import type { Problem } from "./problem.ts";
 import { configError } from "./problem.ts";
 import { contradictions, KEYS_OF_OTHERS, keysOfOtherMethods, keysOfOtherSchedules } from "./rules.ts";
 import type { Config } from "./schema.ts";
-import { readConfigSource } from "./source.ts";
+import { readConfigSource, valueAt } from "./source.ts";
 import type { ConfigSource, KeyPath } from "./source.ts";
 import { templateSpec } from "../template-spec.ts";
 import { validate } from "./validate.ts";
@@ -61,28 +62,19 @@ export async function loadConfig(
 export function checkConfig(source: ConfigSource, folder: string): LoadedConfig {
   const { value, choices } = applyPreset(source.value);
   const result = validate(value);
-  if ("problems" in result) throw firstOf(result.problems, source);
-  const written = (key: KeyPath): boolean => isWritten(source.value, key);
+  if ("problems" in result) return throwFirst(result.problems, source);
+  const written = (key: KeyPath): boolean => valueAt(source.value, key) !== undefined;
   const problems = [...notSupported(value), ...contradictions({ config: result.config, written })];
-  if (problems.length > 0) throw firstOf(problems as [Problem, ...Problem[]], source);
+  if (problems.length > 0) return throwFirst(problems, source);
   return { config: resolveConfig(result.config, folder), source, choices, written };
 }
 
-/** The problem that stands first in the file; the others are named in it. */
-function firstOf(problems: readonly [Problem, ...Problem[]], source: ConfigSource): Error {
+/** Throws the problem that stands first in the file; the others are named in it. */
+export function throwFirst(problems: readonly Problem[], source: ConfigSource): never {
   const place = (problem: Problem): number =>
     source.setBy(problem.key) === undefined ? (source.lineOf(problem.key) ?? Number.MAX_SAFE_INTEGER) : Infinity;
   const [first, ...more] = problems.toSorted((a, b) => place(a) - place(b)) as [Problem, ...Problem[]];
-  return configError(first, source, more);
-}
-
-function isWritten(value: unknown, key: KeyPath): boolean {
-  let at = value;
-  for (const part of key) {
-    if (typeof at !== "object" || at === null || !Object.hasOwn(at, part)) return false;
-    at = (at as Record<string | number, unknown>)[part];
-  }
-  return true;
+  throw configError(first, source, more);
 }
 
 function resolveSample(
@@ -150,7 +142,10 @@ export function resolvedConfigText(config: ResolvedConfig): string {
     format_version: 1,
     ...config,
     train,
-    tune: without(config.tune, keysOfOtherMethods(config.tune.method)),
+    tune: without(config.tune, [
+      ...keysOfOtherMethods(config.tune.method),
+      ...(config.tune.init_from === null ? [] : KEYS_FROM_ADAPTER),
+    ]),
   });
 }
 

@@ -12,7 +12,7 @@ export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
 };
 
 /** Keys that are reserved: in the contract by name, not in the schema yet. */
-export const RESERVED_KEYS: readonly string[] = ["stages", "compute"];
+export const RESERVED_KEYS: readonly string[] = ["compute"];
 
 /** Every value in a config (as written) that this version does not have. */
 export function notSupported(written: unknown): Problem[] {

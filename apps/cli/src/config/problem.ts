@@ -20,16 +20,13 @@ export function configError(problem: Problem, source: ConfigSource, more: readon
   const set = source.setBy(key);
   const line = set === undefined ? source.lineOf(key) : undefined;
   const where = set === undefined ? `${source.path}${line === undefined ? "" : `:${line}`}` : `--set ${set}`;
-  const others = more.length === 0 ? "" : ` (also wrong: ${more.map((p) => keyText(p.key)).join(", ")})`;
-  return new CliError(
-    code,
-    `${where}: ${key.length === 0 ? "the config" : `\`${keyText(key)}\``} ${message}${others}`,
-    {
-      path: source.path,
-      fix,
-      ...(line === undefined ? {} : { line }),
-      ...(expected === undefined ? {} : { expected }),
-      ...(received === undefined ? {} : { received }),
-    },
-  );
+  const shown = (of: KeyPath): string => keyText(source.at(of));
+  const others = more.length === 0 ? "" : ` (also wrong: ${more.map((p) => shown(p.key)).join(", ")})`;
+  return new CliError(code, `${where}: ${key.length === 0 ? "the config" : `\`${shown(key)}\``} ${message}${others}`, {
+    path: source.path,
+    fix,
+    ...(line === undefined ? {} : { line }),
+    ...(expected === undefined ? {} : { expected }),
+    ...(received === undefined ? {} : { received }),
+  });
 }

@@ -82,7 +82,8 @@ function conflict(key: KeyPath, message: string, fix: string): Problem {
   return { code: "CONFIG_CONFLICT", key, message, fix };
 }
 
-const EITHER_OR: readonly (readonly [KeyPath, KeyPath])[] = [
+/** Keys that say one thing in two ways. */
+export const EITHER_OR: readonly (readonly [KeyPath, KeyPath])[] = [
   [
     ["train", "epochs"],
     ["train", "max_steps"],

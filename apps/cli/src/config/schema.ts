@@ -319,7 +319,69 @@ export const configSchema = z.strictObject({
 
 export type Config = z.output<typeof configSchema>;
 
-/** The JSON Schema of the file as a person writes it (defaults not yet filled in). */
+/** A section of a stage: checked once it is laid over that of the file. */
+const section = z.record(z.string(), z.unknown()).optional();
+
+/** One of `stages`. */
+export const stageSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/)
+    .describe("also its folder in `output`"),
+  adapter: z
+    .enum(["continue", "merge"])
+    .optional()
+    .describe("an adapter of the stage before: train it on, or merge it into the base; default: continue where it can"),
+  optimizer_state: z.enum(["new", "keep"]).default("new").describe("keep: moments of the stage before go on"),
+  data: section,
+  tune: section,
+  train: section,
+  regularize: section,
+  eval: section,
+  logging: section,
+  checkpoint: section,
+  gates: section,
+  probe: section,
+  sample: section,
+  preset: configSchema.shape.preset,
+  keep: configSchema.shape.keep.unwrap().optional().describe("which state the next stage starts from"),
+});
+
+interface JsonSchema {
+  readonly properties: Readonly<Record<string, object>>;
+  readonly required: readonly string[];
+}
+
+/**
+ * The JSON Schema of the file as a person writes it (defaults not yet filled in). Where there are stages, `data` and
+ * `data.train` may be theirs alone.
+ */
 export function configJsonSchema(): unknown {
-  return z.toJSONSchema(configSchema, { io: "input", target: "draft-2020-12" });
+  const schemaOf = (schema: z.ZodType): JsonSchema =>
+    z.toJSONSchema(schema, { io: "input", target: "draft-2020-12" }) as unknown as JsonSchema;
+  const { $schema: _, ...stage } = schemaOf(stageSchema) as JsonSchema & { readonly $schema: string };
+  const file = schemaOf(configSchema);
+  const sections = Object.keys(stage.properties).filter((key) => key in file.properties);
+  const { required: __, ...data } = file.properties["data"] as { required: unknown };
+  return {
+    ...file,
+    properties: {
+      ...file.properties,
+      data,
+      stages: {
+        description: "runs one after the other: each the file's sections with its own laid over them",
+        type: "array",
+        minItems: 1,
+        items: {
+          ...stage,
+          properties: {
+            ...stage.properties,
+            ...Object.fromEntries(sections.map((key) => [key, { $ref: `#/properties/${key}` }])),
+          },
+        },
+      },
+    },
+    required: file.required.filter((key) => key !== "data"),
+    anyOf: [{ required: ["data"] }, { required: ["stages"] }],
+  };
 }

@@ -12,6 +12,8 @@ export interface ConfigSource {
   /** as given on the command line; named in errors */
   readonly path: string;
   readonly value: unknown;
+  /** where a key of `value` is written; another place only for a stage, whose config is put together */
+  at(key: KeyPath): KeyPath;
   /** the `--set` argument that wrote this key, if one did */
   setBy(key: KeyPath): string | undefined;
   /** 1-based line of a key, or of the nearest key around it that is in the file */
@@ -28,6 +30,16 @@ export function keyText(key: KeyPath): string {
     (text, part) => text + (typeof part === "number" ? `[${part}]` : text === "" ? part : `.${part}`),
     "",
   );
+}
+
+/** What stands at a key; undefined where nothing does. */
+export function valueAt(root: unknown, key: KeyPath): unknown {
+  let value = root;
+  for (const part of key) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, part)) return undefined;
+    value = (value as Record<string | number, unknown>)[part];
+  }
+  return value;
 }
 
 /**
@@ -67,6 +79,7 @@ export function readConfigSource(text: string, options: { path: string; sets?: r
   return {
     path,
     value,
+    at: (key) => key,
     setBy: (key) => setKeys.findLast((set) => set.key.every((part, i) => i >= key.length || part === key[i]))?.text,
     lineOf: (key) => lineOf(document, key, lines),
   };

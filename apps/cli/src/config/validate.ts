@@ -6,7 +6,7 @@ import { reservedKey } from "./not-supported.ts";
 import type { Problem } from "./problem.ts";
 import { configJsonSchema, configSchema } from "./schema.ts";
 import type { Config } from "./schema.ts";
-import { keyText } from "./source.ts";
+import { keyText, valueAt } from "./source.ts";
 import type { KeyPath } from "./source.ts";
 
 /** The part of JSON Schema that zod writes for our config. */
@@ -35,7 +35,8 @@ export function validate(value: unknown): { config: Config } | { problems: reado
   return { problems: problems as [Problem, ...Problem[]] };
 }
 
-function problemsOf(issue: z.core.$ZodIssue, root: unknown): Problem[] {
+/** What a schema found, in words; `root` is what it was given. */
+export function problemsOf(issue: z.core.$ZodIssue, root: unknown): Problem[] {
   const key = issue.path.filter((part) => typeof part !== "symbol");
   if (issue.code === "unrecognized_keys") return issue.keys.map((name) => unknownKey([...key, name]));
   const received = valueAt(root, key);
@@ -156,13 +157,4 @@ function describe(node: SchemaNode | undefined): string {
     default:
       return `a map with the keys ${Object.keys(node.properties ?? {}).join(", ")}`;
   }
-}
-
-function valueAt(root: unknown, key: KeyPath): unknown {
-  let value = root;
-  for (const part of key) {
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, part)) return undefined;
-    value = (value as Record<string | number, unknown>)[part];
-  }
-  return value;
 }
