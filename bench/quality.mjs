@@ -4,7 +4,7 @@
 // --fixtures  holds models/stories260K, models/stories260K-bf16-sharded and data/gsm8k; default: $TUNESMITH_FIXTURES, else
 //             shared/fixtures beside the repository
 // --variant   may be repeated; default: all of bench/lib/quality-variants.mjs
-// --seeds     of the adapter's start; "" for none; figures are medians over them
+// --seeds     of the adapter's start; methods without one train on another part of the rows; "" for none; figures are medians
 // --with      JSON lines of an earlier run of the same steps, whose results count as well; may be repeated
 // --torch     a Python with torch, transformers, peft and bitsandbytes: they train beside us, from the same adapter or weights
 // Speed is that of the fastest tenth of the steps, which other load on the machine disturbs least.
@@ -49,20 +49,32 @@ function variantOf(name) {
   return found;
 }
 
+/** @param {Variant["tune"]} tune */
+const hasAdapter = ({ method = "lora" }) => method === "lora" || method === "qlora";
+
+/** A file that begins with another line. @param {string} path @param {number} first from 0 @returns {string} */
+function part(path, first) {
+  const lines = readFileSync(path, "utf8").trimEnd().split("\n");
+  const at = first % lines.length;
+  const out = join(work, "train.jsonl");
+  writeFileSync(out, [...lines.slice(at), ...lines.slice(0, at)].join("\n"));
+  return out;
+}
+
 /** @param {Variant} variant @param {number} seed @param {string} output */
 function configOf({ model = "stories260K", tune, train = {} }, seed, output) {
   const map = { prompt: "Question: {{question}}\nAnswer: ", completion: "{{answer}}" };
-  const rows = (/** @type {string} */ file, /** @type {number} */ max) => [
-    { path: join(options.fixtures, "data", "gsm8k", file), name: "gsm8k", map, max_rows: max },
-  ];
+  const rows = (/** @type {string} */ path, /** @type {number} */ max) => [{ path, name: "gsm8k", map, max_rows: max }];
+  const file = (/** @type {string} */ name) => join(options.fixtures, "data", "gsm8k", name);
+  // rows beyond 512 ids are dropped: about one in eight
+  const needed = Math.ceil(steps * 10.5);
   return {
     model: join(options.fixtures, "models", model),
     output,
     seed,
     data: {
-      // rows beyond 512 ids are dropped: about one in eight
-      train: rows("train.jsonl", Math.ceil(steps * 10.5)),
-      eval: rows("test.jsonl", 64),
+      train: rows(hasAdapter(tune) ? file("train.jsonl") : part(file("train.jsonl"), seed * needed), needed),
+      eval: rows(file("test.jsonl"), 64),
       max_length: 512,
       overlong: "drop",
       shuffle: false,
@@ -125,14 +137,13 @@ function ours(variant, seed) {
 /** torch from the adapter or weights that our run starts with, over the rows that it sees. @param {Variant} variant @param {number} seed */
 function peers(variant, seed) {
   const config = configOf(variant, seed, join(work, "start"));
-  const { method = "lora", unfreeze } = variant.tune;
-  const lora = method === "lora" || method === "qlora";
+  const { method, unfreeze } = variant.tune;
   const prepared = tunesmith("data prepare", config);
   const folderOf = (/** @type {string} */ file) =>
     prepared.files.find((/** @type {{ path: string }} */ { path }) => path.endsWith(file)).folder;
   const job = {
     model: config.model,
-    adapter: lora ? startOf(config) : null,
+    adapter: hasAdapter(variant.tune) ? startOf(config) : null,
     trained: unfreeze ?? [""], // beginnings of names
     train: folderOf("train.jsonl"),
     eval: folderOf("test.jsonl"),
