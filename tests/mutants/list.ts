@@ -299,6 +299,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["apps/cli/src/config/stages.test.ts"],
   },
   {
+    name: "a hand-over is opened on another base",
+    file: "packages/sft/src/hand-over.ts",
+    find: "hashModelFolder(files, basePath)",
+    replace: "Promise.resolve(document.base.sha256)",
+    tests: ["apps/cli/src/hand-over.test.ts"],
+  },
+  {
+    name: "a padding id that ends a text is handed over",
+    file: "apps/cli/src/hand-over.ts",
+    find: "eosIds.includes(padId)",
+    replace: "eosIds.includes(-1)",
+    tests: ["apps/cli/src/hand-over.test.ts"],
+  },
+  {
     name: "norms and biases of a model decay",
     file: "packages/sft/src/tune-weights.ts",
     find: "decay: shape.length > 1",

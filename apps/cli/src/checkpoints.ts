@@ -2,14 +2,14 @@
 
 import { join } from "node:path";
 import { type Files, parseStrictJson } from "@tunesmith/core";
-import { type Example, hashFile, sha256 } from "@tunesmith/data";
+import { type Example, sha256 } from "@tunesmith/data";
 import type { NodeFiles } from "@tunesmith/node";
-import { openModel } from "@tunesmith/safetensors";
 import type { Device } from "@tunesmith/tensor";
 import {
   checkIdentity,
   checkpointFolders,
   checkpointName,
+  hashModelFolder,
   type MemoryChoice,
   newestCheckpoint,
   readState,
@@ -248,7 +248,7 @@ export async function runIdentity(
   data: RunData,
 ): Promise<Record<string, string>> {
   const identity: Record<string, string> = {
-    base: await hashModel(files, config.model),
+    base: await hashModelFolder(files, config.model),
     tokenizer: data.tokenizer.fingerprint ?? "",
     template: data.templates === undefined ? "" : await sha256(new TextEncoder().encode(data.templates.default.source)),
     rows: await hashExamples(data.train),
@@ -271,14 +271,6 @@ export async function runIdentity(
       if (value !== undefined && !FREE.includes(`${section}.${key}`))
         identity[`${section}.${key}`] = JSON.stringify(value);
   return identity;
-}
-
-async function hashModel(files: Files, folder: string): Promise<string> {
-  const model = await openModel(files, folder);
-  await model.close();
-  const hashes: string[] = [];
-  for (const name of ["config.json", ...model.shards]) hashes.push((await hashFile(files, join(folder, name))).sha256);
-  return sha256(new TextEncoder().encode(hashes.join("\n")));
 }
 
 /** Of tokens, targets, weights and tasks, a thousand rows at a time. */

@@ -1,7 +1,8 @@
 // The last part of a training run: what it leaves behind beside its steps.
 
-import { evaluate, type EvalResult, ScorePrograms } from "@tunesmith/sft";
+import { evaluate, type EvalResult, HAND_OVER_FILE, ScorePrograms } from "@tunesmith/sft";
 import type { Context } from "./context.ts";
+import { handOverOf } from "./hand-over.ts";
 import { takeKept } from "./kept-state.ts";
 import { readEvents, scoreLine } from "./metrics-log.ts";
 import { probeLines, probeReport, type ProbeReport } from "./probe-report.ts";
@@ -34,7 +35,6 @@ export async function finishRun(
   { folder, context }: { folder: RunFolder; context: Context },
 ): Promise<Omit<TrainDocument, "seconds">> {
   const { files, data, tuning, profiler } = run;
-  const { config } = run.loaded;
   const kind = tunedKind(tuning);
   const kept = await takeKept(run, progress, folder);
   await folder.save(".", tuning, { exact: false });
@@ -44,18 +44,9 @@ export async function finishRun(
   const evaluation = events.findLast((event) => event.type === "eval");
   const probe = probeReport(events.filter((event) => event.type === "probe"));
   for (const line of probe ? probeLines(probe) : []) context.say(line);
-  await folder.writeJson("sft.json", {
-    base_model: config.model,
-    [kind]: kind,
-    chat_template: data.templates === undefined ? null : `${kind}/chat_template.jinja`,
-    method: config.tune.method,
-    seed: config.seed,
-    steps: progress.steps,
-    kept_step: kept,
-    eval: evaluation?.result ?? null,
-    test: test ?? null,
-    probe: probe ?? null,
-  });
+  const scores = { eval: evaluation?.result ?? null, test: test ?? null };
+  const handOver = await handOverOf(run, folder, { steps: progress.steps, kept_step: kept, ...scores });
+  await folder.writeJson(HAND_OVER_FILE, { ...handOver, probe: probe ?? null });
   if (progress.stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
   return {
     output: folder.path,

@@ -7,6 +7,8 @@ export type SftErrorCode =
   | "CHECKPOINT_MISSING" // nothing to resume from
   | "CHECKPOINT_UNSOUND" // not finished, or changed on disk
   | "CHECKPOINT_CHANGED" // of a run with another config, base, tokenizer, template or data
+  | "HANDOVER_UNSOUND" // no sft.json of this format
+  | "HANDOVER_CHANGED" // base, adapter, model, tokenizer or template are not those of the run
   | "UNFREEZE_UNMATCHED" // a module to train that the model does not have
   | "NO_ROWS"; // a split or an evaluation set is empty
 

@@ -42,6 +42,8 @@ export type {
 export type { Findings, Suitability, Warning, WarningCode } from "./guards/findings.ts";
 export { probeDelta, type ProbeLimits } from "./guards/forgetting.ts";
 export { guard, type GuardOptions } from "./guards/guard.ts";
+export { HAND_OVER_FILE, hashAdapterFolder, hashModelFolder, openHandOver } from "./hand-over.ts";
+export type { HandOver, HandOverDocument } from "./hand-over.ts";
 export { loadAdapter } from "./load-adapter.ts";
 export type { LossTerms } from "./loss-terms.ts";
 export { modelFlops } from "./model-flops.ts";

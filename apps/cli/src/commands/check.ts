@@ -9,6 +9,7 @@ import { fourBitCodec, readPeftAlone } from "@tunesmith/lora";
 import { checkModel } from "@tunesmith/models";
 import { loadTokenizer, nodeFiles } from "@tunesmith/node";
 import { openSafetensors } from "@tunesmith/safetensors";
+import { HAND_OVER_FILE, openHandOver } from "@tunesmith/sft";
 import { type ConfiguredRun, loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
@@ -22,6 +23,7 @@ const CHECKS = {
   safetensors: checkSafetensors,
   dataset: checkDataset,
   config: checkConfigFile,
+  run: checkRunFolder,
 } as const satisfies Record<string, (place: Place) => Promise<string>>;
 
 type Kind = keyof typeof CHECKS;
@@ -77,6 +79,7 @@ async function kindOf(path: string): Promise<Kind> {
     const names = await readdir(path);
     if (names.includes("adapter_config.json")) return "adapter";
     if (names.includes("config.json")) return "model";
+    if (names.includes(HAND_OVER_FILE) || names.includes("stages.json")) return "run";
   } else if (found.isFile()) {
     if (path.endsWith(".safetensors")) return "safetensors";
     if (/\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/i.test(path)) return "dataset";
@@ -85,10 +88,15 @@ async function kindOf(path: string): Promise<Kind> {
   throw new CliError("INPUT_INVALID", `${path}: this is nothing that \`check\` knows`, {
     path,
     expected:
-      "a model folder, an adapter folder, a .safetensors file, a dataset (.jsonl, .json, .csv, .tsv, .parquet, each also .gz) or a .yaml config",
-    received: found.isDirectory() ? "a folder without config.json and adapter_config.json" : "another file",
+      "a model folder, an adapter folder, the folder of a run that has ended, a .safetensors file, a dataset (.jsonl, .json, .csv, .tsv, .parquet, each also .gz) or a .yaml config",
+    received: found.isDirectory() ? "a folder without config.json, adapter_config.json and sft.json" : "another file",
     fix: "name one of these",
   });
+}
+
+async function checkRunFolder({ files, path }: Place): Promise<string> {
+  const { method, steps, base, adapter } = await openHandOver(files, path);
+  return `run, ${method}, ${steps} steps; ${adapter === null ? "model" : `adapter on ${base.path}`}, tokenizer and template as the run left them`;
 }
 
 async function checkModelFolder({ files, path }: Place): Promise<string> {

@@ -1,6 +1,8 @@
 // `stages`: what each of them takes over, and that a run may stop anywhere. Needs a WebGPU device; software counts.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { nodeFiles } from "@tunesmith/node";
+import { openHandOver } from "@tunesmith/sft";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { folderWith } from "../../../../tests/support/cli.ts";
@@ -78,6 +80,8 @@ tune: {dropout: 0.2, init_from: ${join(whole, "run", "domain", "adapter")}}
       ["domain", 3, "domain/checkpoints/step-3"],
       ["instruct", 3, "instruct/checkpoints/step-3"],
     ]);
+    const handOver = await openHandOver(nodeFiles(), at());
+    expect([handOver.folder, handOver.steps]).toEqual([at("instruct"), 3]);
     const scored = (await run(whole, "eval", "run.yaml")).document();
     expect(scored["loss"]).toBeCloseTo(json(at("best.json"))["eval_loss"] as number, 6);
     const base = (await run(whole, "eval", "run.yaml", "--base")).document();
