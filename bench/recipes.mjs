@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { ROOT } from "../scripts/setup/paths.mjs";
 import { report } from "./lib/report.mjs";
 import { forgetting } from "./recipes/forgetting.mjs";
+import { stages } from "./recipes/stages.mjs";
 import { unseen, weights } from "./recipes/t0.mjs";
 
 const { values: options } = parseArgs({
@@ -20,7 +21,7 @@ const { values: options } = parseArgs({
     out: { type: "string" },
   },
 });
-const recipes = [weights, unseen, forgetting];
+const recipes = [stages, weights, unseen, forgetting];
 const only = options.only ?? recipes.map(({ name }) => name);
 const unknown = only.filter((name) => !recipes.some((recipe) => recipe.name === name));
 if (unknown.length > 0)
