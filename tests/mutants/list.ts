@@ -196,8 +196,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a state that the probe ends the run for may be best",
     file: "packages/sft/src/train.ts",
-    find: "if (probe && due.probes) yield",
-    replace: "if (probe && due.probes && !(evaluation && due.evaluates)) yield",
+    find: "if (probe && due.probes && !signal?.aborted) {",
+    replace: "if (probe && due.probes && !(evaluation && due.evaluates)) {",
     tests: ["tests/probe.test.ts"],
   },
   {
@@ -434,8 +434,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a resumed run evaluates its first step again",
     file: "packages/sft/src/train.ts",
-    find: "!(starts && startEvaluated)",
-    replace: "true",
+    find: "isDue(evaluation, startEvaluated)",
+    replace: "isDue(evaluation, false)",
     tests: ["apps/cli/src/commands/resume.test.ts"],
   },
   {
@@ -514,6 +514,20 @@ export const mutants: readonly Mutant[] = [
     find: "if (tensor === undefined) continue;",
     replace: "if (tensor === undefined) return undefined;",
     tests: ["tests/non-finite.test.ts"],
+  },
+  {
+    name: "an evaluation does not hear a signal",
+    file: "packages/sft/src/evaluate.ts",
+    find: "      if (signal?.aborted) {",
+    replace: "      if (signal === null) {",
+    tests: ["tests/stopped-runs.test.ts"],
+  },
+  {
+    name: "a run that a signal stops leaves no checkpoint",
+    file: "apps/cli/src/run-steps.ts",
+    find: '    progress.stopped = "signal";\n    await save();',
+    replace: '    progress.stopped = "signal";',
+    tests: ["tests/stopped-runs.test.ts"],
   },
   {
     name: "a damaged checkpoint is taken",

@@ -31,8 +31,14 @@ interface Ended {
   readonly time: number;
 }
 
-/** @param killAfter - milliseconds; a process that ended before is left alone */
-function train(cwd: string, flags: readonly string[], killAfter?: number): Promise<Ended> {
+type Signal = "SIGKILL" | "SIGINT";
+
+/** @param kill.after - milliseconds; a process that ended before is left alone */
+function train(
+  cwd: string,
+  flags: readonly string[],
+  kill?: { readonly signal: Signal; readonly after: number },
+): Promise<Ended> {
   const began = performance.now();
   const child = spawn(process.execPath, [BIN, "train", "run.yaml", ...flags], {
     cwd,
@@ -40,7 +46,7 @@ function train(cwd: string, flags: readonly string[], killAfter?: number): Promi
   });
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfter);
+  const timer = kill && setTimeout(() => child.kill(kill.signal), kill.after);
   return new Promise((done) =>
     // closed: no process holds the pipe any more
     child.on("close", (code) => {
@@ -60,12 +66,21 @@ function progressOf(run: string): string {
   return sealed > 0 ? "after a checkpoint" : "before its first checkpoint";
 }
 
+/** Times from a SIGINT to the end of the process, milliseconds. */
+export interface Latencies {
+  readonly median: number;
+  readonly most: number;
+}
+
 /**
- * Kills so many runs, each at a time drawn from the whole length of a run, and expects of each, gone on with, what an
- * uninterrupted run leaves.
- * @returns how many were killed where
+ * Sends a signal to so many runs, each at a time drawn from the whole length of a run, and expects of each, gone on with, what
+ * an uninterrupted run leaves.
+ * @returns how many were reached where, and how long they took to leave
  */
-export async function expectKilledRunsToGoOn(count: number): Promise<Record<string, number>> {
+export async function expectKilledRunsToGoOn(
+  count: number,
+  signal: Signal,
+): Promise<{ where: Record<string, number>; latencies: Latencies }> {
   const cwd = folderWith({
     ...modelFolder("model", { weights: true }),
     "run.yaml": CONFIG,
@@ -77,23 +92,36 @@ export async function expectKilledRunsToGoOn(count: number): Promise<Record<stri
   expect(first).toMatchObject({ code: 0 });
   const whole = runOutcome(filesOf(run));
   const where: Record<string, number> = {};
-  let killed = 0;
-  for (let draw = 0; killed < count; draw++) {
-    expect(draw, "runs end before they are killed").toBeLessThan(4 * count + 10);
+  const latencies: number[] = [];
+  for (let draw = 0; latencies.length < count; draw++) {
+    expect(draw, "runs end before the signal").toBeLessThan(4 * count + 10);
     rmSync(run, { recursive: true, force: true });
     const after = time * uniform(SEED, 0, 0, draw);
-    if ((await train(cwd, [], after)).code === 0) continue;
-    killed++;
+    const ended = await train(cwd, [], { signal, after });
+    if (ended.code === 0) continue;
+    latencies.push(ended.time - after);
     const progress = progressOf(run);
     where[progress] = (where[progress] ?? 0) + 1;
-    const about = `kill ${killed} after ${after.toFixed()} ms, ${progress}`;
+    const about = `${signal} ${latencies.length} after ${after.toFixed()} ms, ${progress}`;
+    // before the program listens, a signal ends it as the system does
+    if (signal === "SIGINT" && existsSync(run)) expect(ended.code, about).toBe(130);
     let resumed = await train(cwd, existsSync(run) ? ["--resume"] : []);
     if (resumed.stderr.includes("CHECKPOINT_MISSING")) {
-      expect(progress, about).not.toBe("after a checkpoint");
+      expect([signal, progress], about).not.toContain(signal === "SIGINT" ? "SIGINT" : "after a checkpoint");
       resumed = await train(cwd, ["--overwrite"]);
     }
     expect(resumed, about).toMatchObject({ code: 0 });
-    expect(runOutcome(filesOf(run)), about).toEqual(whole);
+    const outcome = runOutcome(filesOf(run));
+    if (signal === "SIGKILL") expect(outcome, about).toEqual(whole);
+    else expect(outcome, about).toMatchObject(besideRotation(whole, outcome));
   }
-  return where;
+  const sorted = latencies.toSorted((a, b) => a - b);
+  return { where, latencies: { median: sorted[sorted.length >> 1]!, most: sorted.at(-1)! } };
+}
+
+/** The checkpoint that a signal made may have pushed an older one out. */
+function besideRotation(whole: Record<string, unknown>, outcome: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(whole).filter(([path]) => !path.startsWith("checkpoints/") || path in outcome),
+  );
 }

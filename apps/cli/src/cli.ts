@@ -3,11 +3,11 @@
 import { readCommandLine } from "./args.ts";
 import { COMMANDS } from "./commands.ts";
 import type { Command } from "./commands.ts";
-import type { Context, Outcome } from "./context.ts";
-import { CliError } from "./errors.ts";
+import type { Context } from "./context.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { errorText, stackOf, typedError } from "./failure.ts";
 import { commandHelp, generalHelp } from "./help.ts";
+import { untilSignal } from "./until-signal.ts";
 
 /** The process around an invocation. */
 export interface Host {
@@ -74,20 +74,4 @@ function document(value: unknown): string {
 
 function signalExitCode(signal: AbortSignal): number | undefined {
   return signal.aborted ? (SIGNAL_EXIT_CODES[String(signal.reason)] ?? 130) : undefined;
-}
-
-/** The work's outcome, or an error as soon as a signal arrives: such commands have nothing to finish. */
-async function untilSignal(work: Promise<Outcome>, signal: AbortSignal): Promise<Outcome> {
-  let onAbort: () => void = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(new CliError("INTERRUPTED", `stopped by ${String(signal.reason)}`));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    void work.catch(() => {}); // left behind by a signal, its own failure means nothing any more
-  }
 }

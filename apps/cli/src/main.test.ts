@@ -1,6 +1,6 @@
 // The program as a process: streams, signals, exit codes. Runs `bin/tunesmith.mjs`, which builds first if it must.
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -80,6 +80,21 @@ describe.skipIf(process.platform === "win32")("signals (Windows has none that a 
     expect(result.code).toBe(code);
     expect(JSON.parse(result.stdout)).toMatchObject({ stopped: "signal" });
     expect((await run(["check", "run/adapter"], cwd)).code).toBe(0);
+  });
+
+  test("while rows are tokenized a signal leaves at once, and no folder", async () => {
+    const rows = Array.from({ length: 60_000 }, (_, i) => JSON.stringify({ text: `row ${i} ${"x".repeat(60)}` }));
+    const cwd = folderWith({ ...files, "d.jsonl": rows.join("\n") });
+    const { child, ended } = start(["train", "run.yaml", "--json", "--set", "data.cache=cache"], cwd);
+    const shards = (): string[] =>
+      existsSync(join(cwd, "cache")) ? readdirSync(join(cwd, "cache"), { recursive: true, encoding: "utf8" }) : [];
+    while (!shards().some((name) => name.includes("shard-"))) await new Promise((resolve) => setTimeout(resolve, 10));
+    child.kill("SIGINT");
+    const { code, stdout } = await ended;
+    expect(code).toBe(130);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: "INTERRUPTED" } });
+    expect(existsSync(join(cwd, "run"))).toBe(false);
+    expect(shards().some((name) => name.endsWith("manifest.json"))).toBe(false);
   });
 
   test("the second signal leaves at once", async () => {

@@ -1,6 +1,6 @@
 // The last part of a training run: what it leaves behind beside its steps.
 
-import { evaluate, type EvalResult, HAND_OVER_FILE, ScorePrograms } from "@tunesmith/sft";
+import { evaluate, type EvalResult, HAND_OVER_FILE, ScorePrograms, unlessAborted } from "@tunesmith/sft";
 import type { Context } from "./context.ts";
 import { handOverOf } from "./hand-over.ts";
 import { takeKept } from "./kept-state.ts";
@@ -38,7 +38,8 @@ export async function finishRun(
   const kind = tunedKind(tuning);
   const kept = await takeKept(run, progress, folder);
   await folder.save(".", tuning, { exact: false });
-  const test = context.signal.aborted ? undefined : await scoreTest(run, kept, folder);
+  const test = await scoreTest(run, kept, { folder, signal: context.signal });
+  const stopped = context.signal.aborted ? "signal" : progress.stopped;
   if (profiler) await saveProfile(await profiler.stop(), folder, context);
   const events = (await readEvents(files, folder.path)).filter(({ step }) => step <= kept);
   const evaluation = events.findLast((event) => event.type === "eval");
@@ -47,7 +48,7 @@ export async function finishRun(
   const scores = { eval: evaluation?.result ?? null, test: test ?? null };
   const handOver = await handOverOf(run, folder, { steps: progress.steps, kept_step: kept, ...scores });
   await folder.writeJson(HAND_OVER_FILE, { ...handOver, probe: probe ?? null });
-  if (progress.stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
+  if (stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
   return {
     output: folder.path,
     adapter: null,
@@ -56,6 +57,7 @@ export async function finishRun(
     total_steps: data.schedule.totalSteps,
     kept_step: kept,
     ...progress,
+    stopped,
     test,
     probe,
   };
@@ -64,13 +66,16 @@ export async function finishRun(
 async function scoreTest(
   { tuning, data, choice }: PreparedRun,
   step: number,
-  folder: RunFolder,
+  { folder, signal }: { folder: RunFolder; signal: AbortSignal },
 ): Promise<EvalResult | undefined> {
-  if (data.test === undefined) return undefined;
+  if (data.test === undefined || signal.aborted) return undefined;
   const tasks = [...new Set(data.test.map((example) => example.task))];
   const programs = new ScorePrograms(tuning, choice);
-  const options = { examples: data.test, batchSize: choice.microBatchSize };
-  const result = await evaluate(tuning, options, tasks, programs).finally(() => programs.dispose());
+  const options = { examples: data.test, batchSize: choice.microBatchSize, signal };
+  const result = await unlessAborted(signal, evaluate(tuning, options, tasks, programs)).finally(() =>
+    programs.dispose(),
+  );
+  if (result === undefined) return undefined;
   await folder.log({ step, ...scoreLine("test", result) });
   return result;
 }

@@ -21,6 +21,7 @@ import { checkpointBytes, withRoom } from "./room.ts";
 import { begin, type Start, useKernels } from "./stages/hand-over.ts";
 import { tuneRun } from "./tune-run.ts";
 import { requireFolder } from "./tuned-model.ts";
+import { checkSignal } from "./until-signal.ts";
 
 /** How a run was asked for, beside its config. */
 export interface RunRequest {
@@ -72,6 +73,7 @@ export async function prepareRun(
   const loaded = resumed ? { ...written, config: withDecisions(written.config, resumed.state) } : written;
   const { config } = loaded;
   const data = await loadRunData(loaded, { files, now: new Date() });
+  checkSignal(context.signal); // who waited for this has left
   for (const line of presetLines(config.preset, loaded.choices)) context.say(line);
   sayPlan(data, context);
 
@@ -80,6 +82,7 @@ export async function prepareRun(
   else if (given.start) await useKernels(files, given.start, device);
   const codec = await baseCodec(files, loaded);
   const { choice, document: plan } = await planTheRun(loaded, data, { files, device, codec });
+  checkSignal(context.signal);
   context.say(`memory: ${choice.reason}`);
   const tuning = await tuneRun(loaded, {
     files,

@@ -66,9 +66,10 @@ export async function runSteps(
     stopped: undefined,
   };
   let worse = from?.evaluation.worse ?? 0; // evaluations since the best one
-  let last = from?.evaluation.last ?? null; // step of what was scored last
+  let last = from?.evaluation.last ?? null; // step of the last evaluation
+  let probed = from?.evaluation.probed ?? null;
   const save = (): Promise<void> =>
-    checkpoints.save(progress.steps, tuning, { best: progress.best ?? null, worse, last });
+    checkpoints.save(progress.steps, tuning, { best: progress.best ?? null, worse, last, probed });
   const limits = probeLimits(run.loaded.config);
   const events = guard(train(tuning, trainOptions(run, context.signal)), {
     vocabSize: run.data.modelConfig.vocabSize,
@@ -90,8 +91,8 @@ export async function runSteps(
       for (const listener of listeners) await listener.sample?.(event);
       continue;
     }
-    last = event.step;
     if (event.type === "probe") {
+      probed = event.step;
       for (const listener of listeners) await listener.probe?.(event);
       if (event.stop !== undefined) progress.stopped = "probe";
       continue;
@@ -99,6 +100,7 @@ export async function runSteps(
     for (const listener of listeners) await listener.evaluation?.(event);
     const { result, step } = event;
     progress.eval = result;
+    last = step;
     if (progress.best === undefined || result.loss < progress.best.eval_loss) {
       // an evaluation waits for all steps before it, so this is exactly the state that was scored
       progress.best = { step, eval_loss: result.loss };
@@ -114,7 +116,7 @@ export async function runSteps(
   }
   if (context.signal.aborted) {
     progress.stopped = "signal";
-    if (progress.steps > (from?.step ?? 0)) await save();
+    await save();
   } else if (run.seal) await save();
   return progress;
 }
@@ -148,7 +150,13 @@ function trainOptions(
       : {}),
     ...(probe ? { probe: { ...probe, every: config.eval.every, batchSize: choice.microBatchSize } } : {}),
     ...(sampling ? { sampling } : {}),
-    ...(from ? { startStep: from.step, startEvaluated: from.evaluation.last === from.step } : {}),
+    ...(from
+      ? {
+          startStep: from.step,
+          startEvaluated: from.evaluation.last === from.step,
+          startProbed: from.evaluation.probed === from.step,
+        }
+      : {}),
     priorUpdates: updates,
     ...(profiler ? { peakFlops: profiler.roof.matmul_flops_per_second } : {}),
     boundaryEvery: config.checkpoint.every,

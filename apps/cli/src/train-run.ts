@@ -9,6 +9,7 @@ import { decided } from "./run-plan.ts";
 import { checkpointBytes } from "./room.ts";
 import { prepareRun, type RunRequest } from "./run-prepare.ts";
 import { runSteps } from "./run-steps.ts";
+import { untilSignal } from "./until-signal.ts";
 
 /**
  * Runs a config. A signal ends the run after the step it is in; the adapter is then that of this step.
@@ -17,7 +18,8 @@ import { runSteps } from "./run-steps.ts";
 export async function trainRun(written: LoadedConfig, request: RunRequest): Promise<TrainDocument> {
   const began = performance.now();
   const { context } = request;
-  const run = await prepareRun(written, request);
+  // until here nothing is written: a signal leaves at once
+  const run = await untilSignal(prepareRun(written, request), context.signal);
   const { files, device, data, choice, profiler } = run;
   const { config } = run.loaded;
   const folder = await createRunFolder(config.output, {

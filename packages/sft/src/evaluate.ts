@@ -13,6 +13,8 @@ export interface EvaluateOptions {
   readonly examples: readonly Example[];
   /** examples per forward pass */
   readonly batchSize: number;
+  /** ends it after the batches that are on their way, with the signal's reason as the error */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Rows that are scored together. */
@@ -28,7 +30,7 @@ interface Part {
  */
 export async function evaluate(
   tuning: Pick<Tuning, "model" | "adapter">,
-  { examples, batchSize }: EvaluateOptions,
+  { examples, batchSize, signal }: EvaluateOptions,
   tasks: readonly string[],
   shared?: ScorePrograms,
 ): Promise<EvalResult> {
@@ -55,6 +57,10 @@ export async function evaluate(
       scores.catch(() => {}); // told when it is read
       if (flight) count(flight, await flight.scores);
       flight = { part, batch, scores };
+      if (signal?.aborted) {
+        await scores;
+        signal.throwIfAborted();
+      }
     }
     if (flight) count(flight, await flight.scores);
   } finally {
@@ -88,4 +94,14 @@ function checkScores(part: readonly Example[], { logProbs }: Scores): void {
 function scoreOf(sum: number, correct: number, targets: number): TaskScore {
   const loss = sum / targets;
   return { loss, perplexity: Math.exp(loss), token_accuracy: correct / targets, targets };
+}
+
+/** What comes of work that is given the signal; undefined where that ended it. */
+export async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (signal?.aborted && error === signal.reason) return undefined;
+    throw error;
+  }
 }

@@ -23,7 +23,7 @@ export {
 } from "./checkpoint/state.ts";
 export { SftError } from "./errors.ts";
 export type { SftErrorCode } from "./errors.ts";
-export { evaluate } from "./evaluate.ts";
+export { evaluate, unlessAborted } from "./evaluate.ts";
 export { ScorePrograms } from "./score.ts";
 export type { Scores } from "./score.ts";
 export type {

@@ -2,7 +2,7 @@
 // log-probability gap shows a bias. Scored like an evaluation, by the same programs.
 
 import { type Example, IGNORED, makeBatch } from "@tunesmith/data";
-import { evaluate } from "./evaluate.ts";
+import { evaluate, type EvaluateOptions } from "./evaluate.ts";
 import type { PairScore, ProbeResult } from "./events.ts";
 import { ScorePrograms } from "./score.ts";
 import type { Tuning } from "./tuning.ts";
@@ -40,14 +40,15 @@ export function probeParts({
  */
 export async function scoreProbe(
   tuning: Pick<Tuning, "model" | "adapter">,
-  { examples, pairs, batchSize }: Probe & { readonly batchSize: number },
+  { examples, pairs, batchSize, signal }: Probe & Pick<EvaluateOptions, "batchSize" | "signal">,
   shared?: ScorePrograms,
 ): Promise<ProbeResult> {
   const programs = shared ?? new ScorePrograms(tuning);
   try {
     const names = [...new Set(examples.map(({ task }) => task))];
-    const sets = examples.length === 0 ? {} : (await evaluate(tuning, { examples, batchSize }, names, programs)).tasks;
-    const sides = await logProbabilities(sidesOf(pairs), batchSize, programs);
+    const options = { examples, batchSize, signal };
+    const sets = examples.length === 0 ? {} : (await evaluate(tuning, options, names, programs)).tasks;
+    const sides = await logProbabilities({ ...options, examples: sidesOf(pairs) }, programs);
     return { sets, pairs: pairScores(pairs, sides) };
   } finally {
     if (!shared) programs.dispose();
@@ -61,12 +62,12 @@ function sidesOf(pairs: readonly CounterfactualPair[]): Example[] {
 
 /** log p of the targets of each example, nats, summed in float64. */
 async function logProbabilities(
-  examples: readonly Example[],
-  batchSize: number,
+  { examples, batchSize, signal }: EvaluateOptions,
   programs: ScorePrograms,
 ): Promise<number[]> {
   const sums: number[] = [];
   for (let first = 0; first < examples.length; first += batchSize) {
+    signal?.throwIfAborted();
     const part = examples.slice(first, first + batchSize);
     const tasks = [...new Set(part.map(({ task }) => task))];
     const { logProbs } = await programs.score(makeBatch(part, { packing: true, tasks }));

@@ -6,7 +6,7 @@ import type { GenerateOptions } from "@tunesmith/models";
 import type { Optimizer } from "@tunesmith/optim";
 import { autotune } from "@tunesmith/tensor";
 import { segmentCount } from "./counters.ts";
-import { evaluate } from "./evaluate.ts";
+import { evaluate, unlessAborted } from "./evaluate.ts";
 import type { StepEvent, TaskLoss, TrainEvent } from "./events.ts";
 import type { LossTerms, TokenLosses, UpdateResult } from "./loss-terms.ts";
 import { modelFlops } from "./model-flops.ts";
@@ -46,11 +46,13 @@ export interface TrainOptions {
   readonly startStep?: number;
   /** updates that the optimizer's moments had seen before the first step; default 0 */
   readonly priorUpdates?: number;
-  /** what is scored there was scored before the stop */
+  /** the evaluation that is due there was made before the stop */
   readonly startEvaluated?: boolean;
+  /** and so was the probe */
+  readonly startProbed?: boolean;
   /** a `boundary` event after every so many updates; default: none */
   readonly boundaryEvery?: number;
-  /** stops at the next step boundary */
+  /** stops at the next step boundary; scores that are not complete then are dropped */
   readonly signal?: AbortSignal;
 }
 
@@ -92,10 +94,15 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     due: { evaluates: boolean; probes: boolean; samples: boolean },
   ): AsyncGenerator<TrainEvent, void, undefined> {
     // the probe first: a state that it ends the run for is never evaluated, and so never the best
-    if (probe && due.probes) yield { type: "probe", step, result: await scoreProbe(tuning, probe, programs.scores) };
-    if (evaluation && due.evaluates)
-      yield { type: "eval", step, result: await evaluate(tuning, evaluation, tasks, programs.scores) };
-    if (!sampling || !due.samples) return;
+    if (probe && due.probes && !signal?.aborted) {
+      const result = await unlessAborted(signal, scoreProbe(tuning, { ...probe, signal }, programs.scores));
+      if (result) yield { type: "probe", step, result };
+    }
+    if (evaluation && due.evaluates && !signal?.aborted) {
+      const result = await unlessAborted(signal, evaluate(tuning, { ...evaluation, signal }, tasks, programs.scores));
+      if (result) yield { type: "eval", step, result };
+    }
+    if (!sampling || !due.samples || signal?.aborted) return;
     const samples = await programs.generator
       .generate(sampling.prompts, { ...sampling, ...(signal ? { signal } : {}) })
       .catch((error: unknown) => {
@@ -107,22 +114,27 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
   let flight: Flight | undefined;
   let lastStep: number | undefined;
   try {
-    const { startStep = 0, startEvaluated = false, boundaryEvery, priorUpdates = 0 } = options;
+    const { startStep = 0, startEvaluated = false, startProbed = false, boundaryEvery, priorUpdates = 0 } = options;
     for (let step = startStep; step < schedule.totalSteps; step++) {
       if (signal?.aborted) break;
       const starts = step === startStep;
-      const isDue = (part: { readonly every: number } | undefined): boolean =>
-        part !== undefined && step % part.every === 0 && !(starts && startEvaluated);
-      const due = { evaluates: isDue(evaluation), probes: isDue(probe), samples: sampling?.at(step) === true };
+      const isDue = (part: { readonly every: number } | undefined, done: boolean): boolean =>
+        part !== undefined && step % part.every === 0 && !(starts && done);
+      const due = {
+        evaluates: isDue(evaluation, startEvaluated),
+        probes: isDue(probe, startProbed),
+        samples: sampling?.at(step) === true,
+      };
       const pauses = boundaryEvery !== undefined && !starts && step % boundaryEvery === 0;
       if (due.evaluates || due.probes || due.samples || pauses) {
         if (flight) yield await landed(flight, tuning, options, clock);
         flight = undefined;
         yield* scoresAt(step, due);
-        if (pauses) {
+        if (pauses && !signal?.aborted) {
           await checkParameters(tuning, step);
           yield { type: "boundary", step };
         }
+        if (signal?.aborted) break;
         clock.last = options.now();
       }
       // every micro-batch of this optimizer step, a pure function of (seed, step)
@@ -153,8 +165,9 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     }
     const ended = lastStep ?? startStep;
     await checkParameters(tuning, ended);
-    const open = !(lastStep === undefined && startEvaluated);
-    if (!signal?.aborted) yield* scoresAt(ended, { evaluates: open, probes: open, samples: true });
+    const moved = lastStep !== undefined;
+    const due = { evaluates: moved || !startEvaluated, probes: moved || !startProbed, samples: true };
+    yield* scoresAt(ended, due);
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen
     if (flight) await Promise.allSettled([...flight.losses, flight.update]);

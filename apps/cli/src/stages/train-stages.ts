@@ -16,6 +16,7 @@ import { planTheRun } from "../run-plan.ts";
 import type { RunRequest } from "../run-prepare.ts";
 import { requireFolder } from "../tuned-model.ts";
 import { trainRun } from "../train-run.ts";
+import { untilSignal } from "../until-signal.ts";
 import { type Start, takeOver } from "./hand-over.ts";
 import { planned } from "./planned.ts";
 import { type FinishedStage, readStages, settingsOf, writeStages } from "./stage-log.ts";
@@ -41,10 +42,13 @@ export async function trainStages(stages: Stages, request: RunRequest): Promise<
   await checkFinished(finished, stages);
   if (finished.length === stages.length) finished.pop(); // as a run that is through: its last step is taken up again
   const device = request.device ?? (await openGpu(context));
-  for (const run of await planned(stages.slice(finished.length), files, context)) {
-    const data = await loadRunData(run, { files, now: new Date() });
-    await planTheRun(run, data, { files, device, codec: await baseCodec(files, run) });
-  }
+  const checkAll = async (): Promise<void> => {
+    for (const run of await planned(stages.slice(finished.length), files, context)) {
+      const data = await loadRunData(run, { files, now: new Date() });
+      await planTheRun(run, data, { files, device, codec: await baseCodec(files, run) });
+    }
+  };
+  await untilSignal(checkAll(), context.signal);
   if (!resume) for (const name of await files.list(output).catch(() => [])) await files.remove(join(output, name));
   await files.writeAtomic(join(output, "config.resolved.yaml"), [new TextEncoder().encode(resolvedText(stages))]);
 

@@ -34,6 +34,8 @@ export interface TrainerState {
     readonly worse: number;
     /** step of the last one */
     readonly last: number | null;
+    /** step of the last probe */
+    readonly probed?: number | null;
   };
 }
 
