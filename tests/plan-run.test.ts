@@ -16,7 +16,7 @@ import { fourBitCodec, loraShapes, writePeft } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { adamw } from "@tunesmith/optim";
 import { chooseMemory, planRun, runShape, train, tuneLora, tuneWeights } from "@tunesmith/sft";
-import type { MemoryRequest, Sampled, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
+import type { MemoryRequest, StepEvent, StepMemory, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, MemoryPlan } from "@tunesmith/tensor";
 import { virtualDevice } from "@tunesmith/tensor";
 import { describe, expect, test } from "vitest";
@@ -62,6 +62,13 @@ const sampling = {
   at: (step: number) => step === 1,
 };
 
+const replay = {
+  examples: examples.slice(2, 9),
+  schedule: { ...schedule, window: () => [[0, 1], [5]] },
+  strength: 0.1,
+};
+const terms = { labelSmoothing: 0.1, zLoss: 1e-4, noise: { alpha: 5, seed: 1 }, l2ToStart: 0.1 };
+
 function options(memory: StepMemory): TrainOptions {
   return {
     examples,
@@ -92,9 +99,16 @@ async function planned(like: Device, method: Method = "plain"): Promise<Tuning> 
   return tuneWeights(device, config, load, { unfreeze: UNFREEZE[method] });
 }
 
-async function planFor(like: Device, memory: StepMemory, method: Method, sampled?: Sampled): Promise<MemoryPlan> {
-  const shape = runShape({ ...options(memory), ...memory, scored: [evaluation], sampled });
-  return planRun(await planned(like, method), { optimizer: OPTIMIZER, shape, memory });
+async function planFor(
+  like: Device,
+  memory: StepMemory,
+  method: Method,
+  { sampling: sampled, replay, terms = {} }: Partial<TrainOptions>,
+): Promise<MemoryPlan> {
+  const shape = runShape({ ...options(memory), ...memory, scored: [evaluation], sampled, replay });
+  const tuning = await planned(like, method);
+  if (terms.l2ToStart !== undefined) tuning.store.keepStart();
+  return planRun(tuning, { optimizer: OPTIMIZER, shape, memory, terms });
 }
 
 interface Run {
@@ -137,6 +151,7 @@ async function run(
   change: Partial<TrainOptions> = {},
 ): Promise<Run> {
   const tuned = await loaded(device, method);
+  if (change.terms?.l2ToStart !== undefined) tuned.store.keepStart();
   device.trim(); // what quantizing needed
   const steps: StepEvent[] = [];
   const evals: number[] = [];
@@ -162,9 +177,10 @@ describe("a whole run takes the bytes of its plan", () => {
     [{}, "full", {}],
     [{ recompute: "layer", microBatchSize: 3 }, "freeze", {}],
     [{}, "plain", { sampling }],
+    [{ microBatchSize: 3, chunkRows: 64 }, "plain", { replay, terms }],
   ])("%j, %s, %j", async (memory, method, change) => {
     const device = await openDevice({ validate: true });
-    const plan = await planFor(device, memory, method, change.sampling);
+    const plan = await planFor(device, memory, method, change);
     const count = countBytes(device);
     let peak = 0;
     await run(device, memory, () => (peak = count.peak), method, change);

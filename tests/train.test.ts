@@ -5,8 +5,8 @@ import type { Model } from "@tunesmith/models";
 import { loraShapes } from "@tunesmith/lora";
 import { nodeFiles, openDevice } from "@tunesmith/node";
 import { adamw } from "@tunesmith/optim";
-import { train, tuneLora } from "@tunesmith/sft";
-import type { LossTerms, StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
+import { ScorePrograms, train, tuneLora } from "@tunesmith/sft";
+import type { LossTerms, Replay, StepEvent, TrainEvent, TrainOptions, Tuning } from "@tunesmith/sft";
 import type { Device, Tensor } from "@tunesmith/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "./support/device.ts";
@@ -41,13 +41,8 @@ interface Run {
   readonly values: Map<string, Float32Array>;
 }
 
-/** Three steps of eight examples from one fixed start, cut into micro-batches as `cut` says. */
-async function run(
-  cut: number[],
-  change: Partial<TrainOptions> = {},
-  on: Model = model,
-  { dropout = 0, seed = 5, loraPlusRatio = 1 } = {},
-): Promise<Run> {
+/** An adapter at a fixed start. */
+function started(on: Model = model, { dropout = 0, seed = 5, loraPlusRatio = 1 } = {}): ReturnType<typeof tuneLora> {
   const tuned = tuneLora(on, { ...CONFIG, dropout }, { seed, loraPlusRatio });
   // B starts at zero; give it values, so that A has a gradient from the first step
   for (const [name, shape] of loraShapes(CONFIG, [...tuned.adapter.modules.keys()], linearPaths(on.config)))
@@ -57,6 +52,17 @@ async function run(
         "values",
         Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => 0.1 * Math.sin(i)),
       );
+  return tuned;
+}
+
+/** Three steps of eight examples from one fixed start, cut into micro-batches as `cut` says. */
+async function run(
+  cut: number[],
+  change: Partial<TrainOptions> = {},
+  on: Model = model,
+  { dropout = 0, seed = 5, loraPlusRatio = 1 } = {},
+): Promise<Run> {
+  const tuned = started(on, { dropout, seed, loraPlusRatio });
   if (change.terms?.l2ToStart !== undefined) tuned.store.keepStart();
   const window = (step: number): number[][] => {
     let at = (step * 8) % 16;
@@ -225,6 +231,64 @@ test("l2ToStart is added once per step however it is cut, told apart, and holds 
       .flatMap(([name, x]) => Array.from(x, (v, i) => (v - start.values.get(name)![i]!) ** 2))
       .reduce((a, b) => a + b);
   expect(distance(await run([8], { terms: { l2ToStart: 1e4 } }))).toBeLessThan(0.6 * distance(plain));
+});
+
+describe("KL to the base on replayed rows", () => {
+  const replay = (strength: number, own: Partial<Replay> = {}): { replay: Replay } => {
+    const rows = examples.slice(3, 9).map((example) => ({ ...example, task: "replayed" }));
+    const window = (step: number, size = 3): number[][] => {
+      const drawn = [0, 1, 2].map((i) => (3 * step + i) % 6);
+      return size >= 3 ? [drawn] : drawn.map((row) => [row]);
+    };
+    const schedule = { totalSteps: 3, stepsPerEpoch: 2, window, epochAt: () => 0 };
+    return { replay: { examples: rows, schedule, strength, ...own } };
+  };
+  test("is told apart, does not depend on how rows are cut, and holds the model to the base", async () => {
+    const whole = await run([8], replay(0.5));
+    expectSame(await run([5, 3], { ...replay(0.5), memory: { microBatchSize: 1 } }), whole, 1e-5);
+    expectSame(await run([8], { ...replay(0.5), memory: { recompute: "layer", chunkRows: 64 } }), whole, 1e-5);
+    const plain = await run([8]);
+    const kl = ({ steps }: Run): number[] => steps.map((step) => step.penalties!.kl_to_base!);
+    expect(kl(whole).every((penalty) => penalty > 1e-4)).toBe(true);
+    expect(whole.steps[0]!.loss).toBe(plain.steps[0]!.loss);
+    expect(whole.steps[0]!.grad_norm).not.toBe(plain.steps[0]!.grad_norm);
+    const strongly = { learningRate: () => 0.01 };
+    const [held, free] = [
+      await run([8], { ...strongly, ...replay(30) }),
+      await run([8], { ...strongly, ...replay(1e-6) }),
+    ];
+    // the third step replays the rows of the first
+    expect(kl(held)[2]! / 30).toBeLessThan(0.7 * (kl(free)[2]! / 1e-6));
+  });
+
+  test("is the mean over replayed targets of what two scorings of the model give", async () => {
+    const { replay: one } = replay(1, {
+      schedule: { totalSteps: 3, stepsPerEpoch: 1, window: () => [[0]], epochAt: () => 0 },
+    });
+    const inputIds = one.examples[0]!.inputIds.slice(0, 3);
+    const targets = Int32Array.of(IGNORED, IGNORED, 7);
+    const only = { ...one.examples[0]!, inputIds, targets, targetWeights: Float32Array.of(0, 0, 1) };
+    const { steps } = await run([8], { replay: { ...one, examples: [only] }, learningRate: () => 0 });
+    // every token of the vocabulary behind a copy of the row of its own, all in one sequence
+    const ofCopies = (value: (t: number, copy: number) => number): Int32Array =>
+      Int32Array.from({ length: 900 }, (_, i) => value(i % 3, Math.floor(i / 3)));
+    const logs = async (adapter: Tuning["adapter"]): Promise<Float32Array> => {
+      const programs = new ScorePrograms({ model, adapter });
+      const { logProbs } = await programs.score({
+        inputIds: ofCopies((t) => inputIds[t]!),
+        positionIds: ofCopies((t) => t),
+        segmentIds: ofCopies((_, copy) => copy),
+        targets: ofCopies((t, copy) => (t === 2 ? copy : IGNORED)),
+      });
+      programs.dispose();
+      return logProbs.filter((_, i) => i % 3 === 2);
+    };
+    const tuned = started();
+    const [q, p] = [await logs(undefined), await logs(tuned.adapter)];
+    const expected = q.reduce((sum, log, id) => sum + Math.exp(log) * (log - p[id]!), 0);
+    tuned.store.dispose();
+    expect(Math.abs(steps[0]!.penalties!.kl_to_base! / expected - 1)).toBeLessThan(1e-4);
+  });
 });
 
 test("LoRA+: B moves at its own rate, A as ever", async () => {

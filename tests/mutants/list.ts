@@ -11,6 +11,34 @@ export interface Mutant {
 
 export const mutants: readonly Mutant[] = [
   {
+    name: "KL is taken the other way round",
+    file: "packages/tensor/src/kernels/kl-divergence.ts",
+    find: "divergence += share.y * (logs.y - logs.x);",
+    replace: "divergence += share.x * (logs.x - logs.y);",
+    tests: ["packages/autograd/src/ops/linear-kl.test.ts"],
+  },
+  {
+    name: "the base of replayed rows has the adapter",
+    file: "packages/sft/src/replay.ts",
+    find: "hidden: forward(model, sequence), head",
+    replace: "hidden: forward(model, sequence, { adapter }), head",
+    tests: ["tests/train.test.ts"],
+  },
+  {
+    name: "replayed rows weigh by micro-batch",
+    file: "packages/sft/src/replay.ts",
+    find: 'targetScale(window, "token_mean", [])',
+    replace: 'window.flatMap((batch) => targetScale([batch], "token_mean", []))',
+    tests: ["tests/train.test.ts"],
+  },
+  {
+    name: "the plan forgets replayed rows",
+    file: "packages/sft/src/run-shape.ts",
+    find: "...flights(own), scored: buckets, sampled, replayed }",
+    replace: "...flights(own), scored: buckets, sampled, replayed: replayed && new Map() }",
+    tests: ["tests/plan-run.test.ts"],
+  },
+  {
     name: "the start of a run is taken for zeros",
     file: "packages/optim/src/store.ts",
     find: "params: { n: out.size, factor: 1 }",

@@ -256,15 +256,17 @@ export async function runIdentity(
     ...(data.probe
       ? { probe_rows: await hashExamples([...data.probe.examples, ...data.probe.pairs.flatMap(({ a, b }) => [a, b])]) }
       : {}),
+    ...(data.replay ? { replay_rows: await hashExamples(data.replay.examples) } : {}),
     seed: String(config.seed),
   };
+  const { replay: _, ...regularize } = config.regularize; // rows count, not where they lie
   const { packing, shuffle, group_by_length, sampling_schedule } = config.data;
   const sections = {
     data: { packing, shuffle, group_by_length, sampling_schedule },
     tune: config.tune,
     train: config.train,
     eval: config.eval,
-    regularize: config.regularize,
+    regularize,
   };
   for (const [section, values] of Object.entries(sections))
     for (const [key, value] of Object.entries(values))

@@ -29,13 +29,14 @@ import type {
 import { readModelConfig } from "@tunesmith/models";
 import type { ModelConfig } from "@tunesmith/models";
 import { loadTokenizer, openTokenizeWorkers, type TokenizeWorkers } from "@tunesmith/node";
-import type { Probe } from "@tunesmith/sft";
+import type { Probe, Replay } from "@tunesmith/sft";
 import type { LoadedConfig, ResolvedConfig } from "./config/load.ts";
 import { configError } from "./config/problem.ts";
 import { endsOf } from "./mask-proof.ts";
 import { partition, qualityReport } from "./curation.ts";
 import { readPairs } from "./probe-data.ts";
 import type { Parts } from "./curation.ts";
+import { replayOf } from "./replay-data.ts";
 import { readSamplePrompts, samplePositions } from "./samples.ts";
 
 /** Everything a run reads before it needs a device. */
@@ -55,6 +56,8 @@ export interface RunData extends Parts {
   readonly templates: ChatTemplates | undefined;
   /** undefined where the config names none */
   readonly probe: Probe | undefined;
+  /** of `regularize.kl_to_base` */
+  readonly replay: Replay | undefined;
   /** prompts of `sample`, as ids */
   readonly samplePrompts: readonly Int32Array[] | undefined;
 }
@@ -93,6 +96,18 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
   const names = dataset.tasks.map((task) => task.name);
   const exampleTasks = parts.train.map((example) => names.indexOf(example.task));
   const lengths = parts.train.map((example) => example.inputIds.length);
+  const schedule = createSchedule({
+    tasks: sampledTasks(dataset.tasks, exampleTasks, data),
+    exampleTasks,
+    seed,
+    batchSize: train.batch_size,
+    gradAccumulation: train.grad_accumulation,
+    shuffle: data.shuffle,
+    weightChanges: data.sampling_schedule,
+    ...(data.packing === "bins" ? { bins: { lengths, maxLength: positions } } : {}),
+    ...(data.group_by_length ? { groupByLength: lengths } : {}),
+    ...(train.max_steps === undefined ? { epochs: train.epochs } : { maxSteps: train.max_steps }),
+  });
   return {
     tokenizer,
     modelConfig,
@@ -101,18 +116,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
     ...parts,
     tasks: dataset.tasks,
     objective: decideObjective(train.objective, dataset.tasks),
-    schedule: createSchedule({
-      tasks: sampledTasks(dataset.tasks, exampleTasks, data),
-      exampleTasks,
-      seed,
-      batchSize: train.batch_size,
-      gradAccumulation: train.grad_accumulation,
-      shuffle: data.shuffle,
-      weightChanges: data.sampling_schedule,
-      ...(data.packing === "bins" ? { bins: { lengths, maxLength: positions } } : {}),
-      ...(data.group_by_length ? { groupByLength: lengths } : {}),
-      ...(train.max_steps === undefined ? { epochs: train.epochs } : { maxSteps: train.max_steps }),
-    }),
+    schedule,
     reports: dataset.reports,
     templates: dataset.templates,
     probe: config.probe && {
@@ -125,6 +129,7 @@ export async function loadRunData(loaded: LoadedConfig, { files, now }: { files:
         now,
       }),
     },
+    replay: replayOf(await held(config.regularize.replay), config, schedule.totalSteps),
     samplePrompts,
   };
 }
@@ -144,7 +149,7 @@ function sampledTasks(
 
 /**
  * Fills `data.cache` with the rows of a config, or with one part of them.
- * @returns a report per file of data.train, data.eval, data.test and probe.sets
+ * @returns a report per file of data.train, data.eval, data.test, probe.sets and regularize.replay
  */
 export async function prepareRunData(
   loaded: LoadedConfig,
@@ -158,7 +163,8 @@ export async function prepareRunData(
   const tokenizer = await loadTokenizer(files, config.model);
   const { maxLength } = decideLengths(loaded, modelConfig);
   const reports: PreparedReport[] = [];
-  for (const entries of [data.train, data.eval ?? [], data.test ?? [], config.probe?.sets ?? []]) {
+  const lists = [data.train, data.eval, data.test, config.probe?.sets, config.regularize.replay];
+  for (const entries of lists.map((list) => list ?? [])) {
     const cache = data.cache;
     const own = await withWorkers(config, { files, entries }, (workers) => {
       const options = datasetOptions(config, { files, now, tokenizer, modelConfig, maxLength, entries, workers });
@@ -262,10 +268,11 @@ function lengthOf(value: number | "auto", { maxPositions }: ModelConfig): number
 }
 
 function decideLengths({ config, source }: LoadedConfig, model: ModelConfig): { maxLength: number; positions: number } {
-  const { data, probe } = config;
+  const { data, probe, regularize } = config;
   const lists = [
     ...(["train", "eval", "test"] as const).map((list) => [["data", list], data[list]] as const),
     [["probe", "sets"], probe?.sets] as const,
+    [["regularize", "replay"], regularize.replay] as const,
   ].flatMap(([key, entries = []]) =>
     entries.map((entry, i) => ({ key: [...key, i, "max_length"], value: entry.max_length })),
   );

@@ -95,6 +95,7 @@ export async function planTheRun(
         ...(data.probe ? probeParts({ ...data.probe, batchSize: microBatchSize }) : []),
       ],
       sampled: samplingOf(config, data),
+      replay: data.replay,
     });
   const budget = budgetOf(config, device);
   const request: MemoryRequest = {

@@ -143,6 +143,7 @@ function trainOptions(
     objective,
     optimizer: optimizerOf(config),
     terms: lossTermsOf(config),
+    replay: data.replay,
     memory: choice,
     learningRate: (step) => learningRate(rate, step),
     ...(evaluation

@@ -22,6 +22,8 @@ export { softCap } from "./ops/soft-cap.ts";
 export { defaultChunkRows } from "./ops/chunk-rows.ts";
 export { linearCrossEntropy } from "./ops/linear-cross-entropy.ts";
 export type { CrossEntropyTargets } from "./ops/linear-cross-entropy.ts";
+export { linearKl } from "./ops/linear-kl.ts";
+export type { LogitRowOptions } from "./ops/logit-loss.ts";
 export { dropout } from "./ops/dropout.ts";
 export type { DropoutKey } from "./ops/dropout.ts";
 export { addNoise } from "./ops/noise.ts";

@@ -34,7 +34,7 @@ export interface StepEvent extends Findings {
   readonly target_tokens: number;
   readonly tasks: Readonly<Record<string, TaskLoss>>;
   /** what regularisation added to the objective, term by term */
-  readonly penalties?: { readonly l2_to_start?: number };
+  readonly penalties?: { readonly l2_to_start?: number; readonly kl_to_base?: number };
   readonly timing: {
     readonly seconds: number;
     readonly tokens_per_second: number;

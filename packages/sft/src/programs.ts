@@ -12,6 +12,7 @@ import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
 import type { Inputs, Pending, Program, Tensor } from "@tunesmith/tensor";
 import type { LossTerms, TokenLosses, UpdateResult } from "./loss-terms.ts";
+import { recordReplay } from "./replay.ts";
 import type { RunShape } from "./run-shape.ts";
 import { ScorePrograms } from "./score.ts";
 import { rowsFor } from "./step-memory.ts";
@@ -36,6 +37,7 @@ export class RunPrograms {
   readonly #optimizer: Optimizer;
   readonly #microBatches: ReadonlyMap<number, Program>;
   readonly #update: Program;
+  readonly #replayed: ReadonlyMap<number, Program>;
   readonly #sampling: readonly Program[];
 
   /** Records everything; of the device's memory it takes only the caches that sampling fills. */
@@ -57,6 +59,12 @@ export class RunPrograms {
       const penalty = l2ToStart === undefined ? {} : { l2ToStart: pullToStart(store, scalars, l2ToStart) };
       return { ...optimizer.update(store, scalars), ...penalty };
     });
+    this.#replayed = new Map(
+      [...(shape.replayed ?? [])].map(([tokens, inFlight]) => [
+        tokens,
+        recordReplay(tuning, tokens, inFlight, options.memory ?? {}),
+      ]),
+    );
     this.scores = new ScorePrograms(tuning, options.memory);
     for (const tokens of shape.scored) this.scores.program(tokens);
     this.generator = new Generator(tuning.model, tuning.adapter);
@@ -64,7 +72,8 @@ export class RunPrograms {
   }
 
   get all(): readonly Program[] {
-    return [...this.#microBatches.values(), this.#update, ...this.scores.all, ...this.#sampling];
+    const trained = [...this.#microBatches.values(), ...this.#replayed.values(), this.#update];
+    return [...trained, ...this.scores.all, ...this.#sampling];
   }
 
   /** Makes the memory that all programs share, so that nothing grows later. */
@@ -97,6 +106,19 @@ export class RunPrograms {
       ...(noise ? noiseValues(batch, tokens, noise, model.config.hiddenSize) : {}),
     });
     return output(pending, (values) => values as unknown as TokenLosses);
+  }
+
+  /**
+   * Adds the gradients of Σ_t weights_t · KL_t(base ‖ tuned model) to the store.
+   * @returns `[bucket]`: the divergences
+   */
+  replay(batch: Batch, weights: Float32Array): Promise<Float32Array> {
+    const { model } = this.#tuning;
+    const tokens = tokenBucket(batch.inputIds.length);
+    const limits = { vocab: model.config.vocabSize, positions: model.positions };
+    const { targets: _, ...listed } = targetValues(batch, weights, tokens);
+    const pending = this.#replayed.get(tokens)!.replay({ ...tokenValues(batch, tokens, limits), ...listed });
+    return output(pending, (values) => values["divergences"] as Float32Array);
   }
 
   /**

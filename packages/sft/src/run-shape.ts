@@ -18,29 +18,39 @@ export interface RunShape {
   readonly tokens: number;
   /** what is continued between steps */
   readonly sampled?: Sampled | undefined;
+  /** as `microBatches`, of replayed rows */
+  readonly replayed?: ReadonlyMap<number, number> | undefined;
 }
 
-export interface RunShapeOptions {
+interface Walk {
   readonly examples: readonly Example[];
   readonly schedule: Schedule;
   /** examples lie end to end; else each takes the room of the longest */
   readonly packing: boolean;
   /** see `Schedule.window` */
   readonly microBatchSize?: number | undefined;
+}
+
+export interface RunShapeOptions extends Walk {
   /** sets that are scored, `batchSize` examples at a time, end to end */
   readonly scored?: readonly { readonly examples: readonly Example[]; readonly batchSize: number }[];
   readonly sampled?: Sampled | undefined;
+  readonly replay?: Pick<Walk, "examples" | "schedule"> | undefined;
+}
+
+export function runShape({ scored = [], sampled, replay, ...own }: RunShapeOptions): RunShape {
+  const buckets = new Set<number>();
+  for (const { examples: rows, batchSize } of scored)
+    for (let first = 0; first < rows.length; first += batchSize) {
+      const part = rows.slice(first, first + batchSize);
+      buckets.add(tokenBucket(part.reduce((sum, example) => sum + example.inputIds.length, 0)));
+    }
+  const replayed = replay && flights({ ...own, ...replay, packing: true }).microBatches;
+  return { ...flights(own), scored: buckets, sampled, replayed };
 }
 
 /** Walks the whole schedule. */
-export function runShape({
-  examples,
-  schedule,
-  packing,
-  microBatchSize,
-  scored = [],
-  sampled,
-}: RunShapeOptions): RunShape {
+function flights({ examples, schedule, packing, microBatchSize }: Walk): Pick<RunShape, "microBatches" | "tokens"> {
   const lengths = Int32Array.from(examples, (example) => example.inputIds.length);
   const microBatches = new Map<number, number>();
   let before = new Map<number, number>();
@@ -58,13 +68,7 @@ export function runShape({
     }
     before = now;
   }
-  const buckets = new Set<number>();
-  for (const { examples: rows, batchSize } of scored)
-    for (let first = 0; first < rows.length; first += batchSize) {
-      const part = rows.slice(first, first + batchSize);
-      buckets.add(tokenBucket(part.reduce((sum, example) => sum + example.inputIds.length, 0)));
-    }
-  return { microBatches, scored: buckets, tokens, sampled };
+  return { microBatches, tokens };
 }
 
 function flatLength(rows: readonly number[], lengths: Int32Array, packing: boolean): number {

@@ -13,6 +13,7 @@ import { modelFlops } from "./model-flops.ts";
 import { type Probe, probeParts, scoreProbe } from "./probe.ts";
 import { checkParameters, nonFiniteStep } from "./non-finite.ts";
 import { RunPrograms } from "./programs.ts";
+import { type Replay, replayStep } from "./replay.ts";
 import { runShape, type Sampled } from "./run-shape.ts";
 import type { StepMemory } from "./step-memory.ts";
 import type { Tuning } from "./tuning.ts";
@@ -38,6 +39,8 @@ export interface TrainOptions {
   readonly memory?: StepMemory;
   /** what training adds to plain cross-entropy; default: nothing */
   readonly terms?: LossTerms;
+  /** rows on which the tuned model is held to the base; default: none */
+  readonly replay?: Replay | undefined;
   /** FLOPs per second this device can reach: `timing` then says what share of them the model used */
   readonly peakFlops?: number;
   /** milliseconds from any origin; the only clock */
@@ -65,6 +68,8 @@ interface Flight {
   /** per micro-batch */
   readonly losses: readonly Promise<TokenLosses>[];
   readonly update: Promise<UpdateResult>;
+  /** the penalty of `replay` */
+  readonly klToBase: Promise<number> | undefined;
 }
 
 /**
@@ -151,10 +156,13 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
         losses.push(programs.microBatch(batch, scales[i]!, { step, firstSegment }));
         firstSegment += segmentCount(batch);
       }
+      const klToBase =
+        options.replay &&
+        replayStep((batch, weights) => programs.replay(batch, weights), options.replay, { step, microBatchSize });
       const lr = options.learningRate(step);
       const update = programs.update({ lr, step: priorUpdates + step + 1 });
       const before = flight;
-      flight = { step: step + 1, lr, window, scales, losses, update };
+      flight = { step: step + 1, lr, window, scales, losses, update, klToBase };
       if (before) yield await landed(before, tuning, options, clock);
     }
     if (flight) {
@@ -170,7 +178,7 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
     yield* scoresAt(ended, due);
   } finally {
     // a consumer that stops early leaves reads behind; they must not fail unseen
-    if (flight) await Promise.allSettled([...flight.losses, flight.update]);
+    if (flight) await Promise.allSettled([...flight.losses, flight.update, flight.klToBase]);
     programs.dispose();
   }
 }
@@ -203,6 +211,9 @@ async function landed(
   const tasks: Record<string, TaskLoss> = {};
   for (const [k, { name }] of options.tasks.entries())
     if (targets[k]! > 0) tasks[name] = { loss: sums[k]! / targets[k]!, targets: targets[k]! };
+  const penalties = Object.entries({ l2_to_start: l2ToStart, kl_to_base: await flight.klToBase }).filter(
+    ([, penalty]) => penalty !== undefined,
+  );
   const tokens = window.reduce((n, batch) => n + batch.tokens, 0);
   const now = options.now();
   const seconds = (now - clock.last) / 1000;
@@ -218,7 +229,7 @@ async function landed(
     padded_tokens: window.reduce((n, batch) => n + batch.paddedTokens, 0),
     target_tokens: targets.reduce((a, b) => a + b, 0),
     tasks,
-    ...(l2ToStart === undefined ? {} : { penalties: { l2_to_start: l2ToStart } }),
+    ...(penalties.length > 0 ? { penalties: Object.fromEntries(penalties) } : {}),
     timing: {
       seconds,
       tokens_per_second: tokens / Math.max(seconds, 1e-9),

@@ -64,6 +64,7 @@ export type { NormSpec } from "./kernels/norm.ts";
 export { decomposedFactor, divideInto, scaleColumns } from "./kernels/decomposed.ts";
 export { accumulate, addScaled, fill, multiply, scaleBy, scaleByScalar } from "./kernels/elementwise.ts";
 export { adamwUpdate, clipFactor, lionUpdate, sgdMomentumUpdate, sgdUpdate } from "./kernels/optimizers.ts";
+export { klRows } from "./kernels/kl-divergence.ts";
 export { startPenalty } from "./kernels/start-penalty.ts";
 export { uniformNoise } from "./kernels/noise.ts";
 export {

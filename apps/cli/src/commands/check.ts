@@ -145,8 +145,9 @@ async function checkConfigFile({ files, path }: Place): Promise<string> {
 }
 
 async function checkRun(files: Files, { config, source }: ConfiguredRun): Promise<void> {
-  const { data, probe } = config;
-  for (const entry of [data.train, data.eval ?? [], data.test ?? [], probe?.sets ?? [], probe?.pairs ?? []].flat()) {
+  const { data, probe, regularize } = config;
+  const lists = [data.train, data.eval, data.test, probe?.sets, probe?.pairs, regularize.replay];
+  for (const entry of lists.flatMap((list) => list ?? [])) {
     for (const file of await expandPaths(files, entry.path))
       if (!(await files.exists(file))) throw missing("data", file, source.path);
   }

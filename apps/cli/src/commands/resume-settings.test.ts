@@ -20,6 +20,14 @@ checkpoint: {every: 2, keep: 3}
 /** By name: settings, and names of what a checkpoint must hold. */
 const SETTINGS: Record<string, { sets: string[]; states: RegExp[] }> = {
   "eight-bit moments": { sets: ["train.optimizer=adamw8bit"], states: [/^scales\..*lora_A/, /^m\./, /^v\./] },
+  "replayed rows": {
+    sets: [
+      "regularize.kl_to_base=0.5",
+      "regularize.replay=[{path: d.jsonl, max_rows: 7}]",
+      "regularize.replay_batch_size=3",
+    ],
+    states: [/^m\./],
+  },
   "distance from the start": { sets: ["regularize.l2_to_start=0.1"], states: [/^m\./] },
   "factored moments": { sets: ["train.optimizer=adafactor"], states: [/^rows\..*lora_A/, /^columns\..*lora_B/] },
   "embedding noise and dropout": { sets: ["train.neftune=5", "tune.dropout=0.1"], states: [/^m\./] },

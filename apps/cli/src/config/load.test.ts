@@ -270,6 +270,21 @@ describe("keys against each other", () => {
       9,
     ],
     ["unfreeze without freeze", `${MINIMAL}tune: {unfreeze: [lm_head]}\n`, "tune.unfreeze", 6],
+    ["KL without rows", `${MINIMAL}regularize: {kl_to_base: 1}\n`, "regularize.kl_to_base", 6],
+    ["rows without KL", `${MINIMAL}regularize: {replay: [{path: r.jsonl}]}\n`, "regularize.replay", 6],
+    ["a batch of nothing", `${MINIMAL}regularize: {replay_batch_size: 2}\n`, "regularize.replay_batch_size", 6],
+    [
+      "KL to a base that changes",
+      `${MINIMAL}tune: {method: full}\nregularize: {kl_to_base: 1, replay: [{path: r.jsonl}]}\n`,
+      "regularize.kl_to_base",
+      7,
+    ],
+    [
+      "λ of replayed rows",
+      `${MINIMAL}regularize: {kl_to_base: 1, replay: [{path: r.jsonl, loss_weight: 2}]}\n`,
+      "regularize.replay[0].loss_weight",
+      6,
+    ],
   ])("%s", async (_, text, key, line) => {
     const error = await failure(text);
     expect(error).toMatchObject({ code: "CONFIG_CONFLICT", line, fix: expect.any(String) });

@@ -39,6 +39,7 @@ export interface LoadedConfig {
   written(key: KeyPath): boolean;
 }
 
+const DEFAULT_REPLAY_BATCH = 4;
 const DEFAULT_EPOCHS = 3;
 const DEFAULT_WARMUP_RATIO = 0.03;
 const DEFAULT_SAMPLE_EVERY = 100;
@@ -118,6 +119,13 @@ function resolveConfig(config: Config, folder: string): ResolvedConfig {
         }
       : {}),
     ...(config.sample ? { sample: resolveSample(config.sample, absolute) } : {}),
+    regularize: {
+      ...config.regularize,
+      ...(config.regularize.kl_to_base > 0
+        ? { replay_batch_size: config.regularize.replay_batch_size ?? DEFAULT_REPLAY_BATCH }
+        : {}),
+      ...(config.regularize.replay ? { replay: config.regularize.replay.map(entry) } : {}),
+    },
     tune: { ...config.tune, init_from: config.tune.init_from === null ? null : absolute(config.tune.init_from) },
     train: {
       ...(max_steps === undefined ? { epochs: epochs ?? DEFAULT_EPOCHS } : { max_steps }),

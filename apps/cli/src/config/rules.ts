@@ -73,6 +73,7 @@ export function contradictions(checked: Checked): Problem[] {
     ...presetRules(checked),
     ...evalRules(checked),
     ...probeRules(checked),
+    ...replayRules(checked),
     ...mixtureRules(checked),
     ...withoutEffect(checked),
   ];
@@ -147,10 +148,34 @@ function* evalRules({ config }: Checked): Generator<Problem> {
 function* probeRules({ config: { probe } }: Checked): Generator<Problem> {
   if (probe && probe.sets === undefined && probe.pairs === undefined)
     yield conflict(["probe"], "names nothing to score", "add probe.sets or probe.pairs, or remove probe");
-  for (const entry of ["sampling_weight", "loss_weight"] as const)
-    for (const [i, set] of (probe?.sets ?? []).entries())
-      if (set[entry] !== undefined)
-        yield conflict(["probe", "sets", i, entry], "has no effect on rows that never train", "remove it");
+  yield* withoutWeights(["probe", "sets"], probe?.sets);
+}
+
+function* replayRules({ config: { regularize, tune }, written }: Checked): Generator<Problem> {
+  const { kl_to_base: strength, replay } = regularize;
+  yield* withoutWeights(["regularize", "replay"], replay);
+  if (strength === 0) {
+    for (const key of ["replay", "replay_batch_size"])
+      if (written(["regularize", key]))
+        yield conflict(["regularize", key], "has no effect without kl_to_base", "set kl_to_base, or remove it");
+    return;
+  }
+  if (replay === undefined)
+    yield conflict(["regularize", "kl_to_base"], "needs rows to compare on", "add regularize.replay");
+  if (tune.method === "full" || tune.method === "freeze")
+    yield conflict(
+      ["regularize", "kl_to_base"],
+      `needs the base beside what trains, and method ${tune.method} changes it`,
+      "use l2_to_start, or method: lora",
+    );
+}
+
+/** Weights of tasks mean nothing in lists that the objective does not mix. */
+function* withoutWeights(list: KeyPath, entries: Config["data"]["train"] = []): Generator<Problem> {
+  for (const key of ["sampling_weight", "loss_weight"] as const)
+    for (const [i, entry] of entries.entries())
+      if (entry[key] !== undefined)
+        yield conflict([...list, i, key], "has no effect on rows that never train", "remove it");
 }
 
 function* mixtureRules({ config }: Checked): Generator<Problem> {

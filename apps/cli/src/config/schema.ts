@@ -291,7 +291,17 @@ export const configSchema = z.strictObject({
   regularize: z
     .strictObject({
       l2_to_start: z.number().min(0).default(0).describe("adds l2_to_start / 2 · ‖x − start‖² over all that trains"),
-      kl_to_base: z.number().min(0).default(0).describe("weight of the KL divergence from the base on replayed rows"),
+      kl_to_base: z
+        .number()
+        .min(0)
+        .default(0)
+        .describe("adds kl_to_base · mean over the replayed targets of KL(base ‖ tuned model)"),
+      replay: z
+        .array(dataEntrySchema)
+        .min(1)
+        .optional()
+        .describe("rows on which the model is to stay as the base: entries as in data.eval"),
+      replay_batch_size: positiveInt.optional().describe("replayed rows per update; default 4"),
     })
     .prefault({}),
   logging: z

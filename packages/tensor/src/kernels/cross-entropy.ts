@@ -16,7 +16,7 @@ function logitAt({ softCap }: Spec): string {
 }
 
 /** WGSL `soft_capped(x, cap)`; from exp(−2|x|/cap), which never overflows. */
-const SOFT_CAPPED = /* wgsl */ `
+export const SOFT_CAPPED: string = /* wgsl */ `
   fn soft_capped(x: f32, cap: f32) -> f32 {
     let e = exp(-2.0 * abs(x) / cap);
     return cap * sign(x) * ((1.0 - e) / (1.0 + e));
