@@ -105,6 +105,13 @@ export const COMMANDS = {
     flags: ["set", "memory-budget"],
     load: () => import("./commands/plan.ts"),
   }),
+  "lr-find": command({
+    summary: "suggests a learning rate: a short training whose rate grows, on the config's own batches",
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--from R] [--to R] [--steps N] [--html FILE]"],
+    positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
+    flags: ["set", "memory-budget", "from", "to", "steps", "html"],
+    load: () => import("./commands/lr-find.ts"),
+  }),
   render: command({
     summary: "conversations through a chat template, with the characters an assistant wrote",
     usage: ["--chat-template PATH (--messages FILE | --batch FILE.jsonl) [--add-generation-prompt]"],

@@ -17,7 +17,7 @@ const configBlock = /```yaml\n([^]*?)```/.exec(contract)![1]!;
 const documented = new Map<string, Set<string>>();
 let current = "";
 for (const line of commandBlock.split("\n")) {
-  current = /^ {4}(\w+)/.exec(line)?.[1] ?? current;
+  current = /^ {4}([\w-]+)/.exec(line)?.[1] ?? current;
   const flags = [...line.matchAll(/--([a-z-]+)/g)].map((match) => match[1]!);
   if (current !== "") documented.set(current, new Set([...(documented.get(current) ?? []), ...flags]));
 }

@@ -121,7 +121,10 @@ export const FLAGS = {
   },
 
   rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },
-  html: { type: "string", value: "FILE", help: "also write the samples and the report as one HTML page" },
+  from: { type: "number", value: "R", above: 0, help: "lowest rate of the test; default 1e-6" },
+  to: { type: "number", value: "R", above: 0, help: "highest rate of the test; default 1" },
+  steps: { type: "integer", value: "N", min: 10, help: "updates of the test; default 100" },
+  html: { type: "string", value: "FILE", help: "also write what is shown as one HTML page" },
   batch: { type: "string", value: "FILE.jsonl", help: "render one conversation per line" },
   "add-generation-prompt": { type: "boolean", help: "end with the header of the assistant's turn" },
 } as const satisfies Readonly<Record<string, FlagSpec>>;

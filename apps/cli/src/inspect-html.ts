@@ -1,14 +1,15 @@
 import type { Sample } from "./commands/inspect.ts";
+import { escapeHtml } from "./html/escape.ts";
 
 /** One self-contained page: each row with its trained characters marked. */
 export function inspectHtml(samples: readonly Sample[], report: object): string {
   const rows = samples.map(
     ({ task, row, tokens, targets, segments }) =>
-      `<h2>row ${row} · task ${escape(task)} · ${targets} of ${tokens} tokens trained</h2>\n<pre>${segments
+      `<h2>row ${row} · task ${escapeHtml(task)} · ${targets} of ${tokens} tokens trained</h2>\n<pre>${segments
         .map(({ text, trained, weight }) =>
           trained
-            ? `<mark${weight === 1 ? "" : ` class="own" title="weight ${weight}"`}>${escape(text)}</mark>`
-            : escape(text),
+            ? `<mark${weight === 1 ? "" : ` class="own" title="weight ${weight}"`}>${escapeHtml(text)}</mark>`
+            : escapeHtml(text),
         )
         .join("")}</pre>`,
   );
@@ -19,11 +20,7 @@ export function inspectHtml(samples: readonly Sample[], report: object): string 
 <p><mark>trained</mark> · <mark class="own">trained with a weight of its own</mark> (hold the pointer over it) · everything else is context</p>
 ${rows.join("\n")}
 <h2>Mask report</h2>
-<pre>${escape(JSON.stringify(report, null, 2))}</pre>
+<pre>${escapeHtml(JSON.stringify(report, null, 2))}</pre>
 </body></html>
 `;
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

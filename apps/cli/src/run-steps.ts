@@ -125,8 +125,16 @@ function probeLimits({ probe }: ResolvedConfig): ProbeLimits | undefined {
   return probe && { warn: probe.warn, stop: probe.stop, gapWarn: probe.gap_warn, gapStop: probe.gap_stop };
 }
 
-function trainOptions(
-  { loaded, data, choice, from, updates, profiler }: PreparedRun,
+/** What `train` is told of a run. */
+export function trainOptions(
+  {
+    loaded,
+    data,
+    choice,
+    from,
+    updates,
+    profiler,
+  }: Pick<PreparedRun, "loaded" | "data" | "choice" | "from" | "updates" | "profiler">,
   signal: AbortSignal,
 ): TrainOptions {
   const { config } = loaded;

@@ -54,6 +54,7 @@ export type { StepTimes } from "./measure-step.ts";
 export { planRun } from "./plan-run.ts";
 export { type CounterfactualPair, type Probe, probeParts, scoreProbe } from "./probe.ts";
 export type { Replay } from "./replay.ts";
+export { rangeRate, type RangePoint, RateRange, type RateSuggestion } from "./rate-range.ts";
 export { runShape } from "./run-shape.ts";
 export type { RunShape, RunShapeOptions, Sampled } from "./run-shape.ts";
 export type { StepMemory } from "./step-memory.ts";
