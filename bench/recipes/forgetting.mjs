@@ -1,4 +1,5 @@
-// What learning GSM8K costs the stories that the base was made of, with and without stories replayed in between.
+// What learning GSM8K costs the stories that the base was made of: alone, with stories trained in between, and held to the base
+// on stories by KL divergence.
 import { join } from "node:path";
 import { median } from "../lib/stats.mjs";
 import { gsm8k } from "./gsm8k.mjs";
@@ -27,7 +28,15 @@ export const forgetting = {
         train: { ...settings, batch_size: 10, objective: "task_mean" }, // as many rows of GSM8K per step
       };
     };
-    return Object.entries({ "GSM8K alone": config, "with a fifth of stories": guarded }).map(([name, of]) => {
+    const held = (/** @type {number} */ seed) => {
+      const stories = { path: text("tinystories_197k.txt"), name: "stories", max_length: 128 };
+      return { ...config(seed), regularize: { kl_to_base: 1, replay: [stories], replay_batch_size: 4 } };
+    };
+    return Object.entries({
+      "GSM8K alone": config,
+      "with a fifth of stories": guarded,
+      "held to the base on stories": held,
+    }).map(([name, of]) => {
       const runs = tools.seeds.map((seed) => train(tools, `forgetting-${of.name}-${seed}`, of(seed)));
       const task = (/** @type {"before" | "after"} */ when, /** @type {string} */ key) =>
         median(runs.map((run) => run[when](key)));

@@ -21,8 +21,9 @@ export function scalarsOf(line: Line): (readonly [tag: string, value: number])[]
       ];
   if (!("grad_norm" in line)) return [];
   const { seconds: _, ...speed } = line["timing"] as Readonly<Record<string, number>>;
+  const penalties = (line["penalties"] ?? {}) as Readonly<Record<string, number>>;
   return [
-    ...Object.entries({ ...line, ...speed }).flatMap(([name, value]) =>
+    ...Object.entries({ ...line, ...speed, ...penalties }).flatMap(([name, value]) =>
       typeof value === "number" && !COUNTERS.includes(name) ? [[`train/${name}`, value] as const] : [],
     ),
     ...curves("train", ["loss"], line["tasks"] as Scores),

@@ -48,13 +48,19 @@ describe("records are tensorboard's, byte for byte", () => {
 test("curves of each kind of line", () => {
   const step = { format_version: 1, step: 3, total_steps: 9, loss: 2, grad_norm: 1, lr: 0.1, tokens: 50 };
   expect(
-    scalarsOf({ ...step, tasks: { a: { loss: 2, targets: 5 } }, timing: { seconds: 2, tokens_per_second: 25 } }),
+    scalarsOf({
+      ...step,
+      tasks: { a: { loss: 2, targets: 5 } },
+      penalties: { kl_to_base: 0.25 },
+      timing: { seconds: 2, tokens_per_second: 25 },
+    }),
   ).toEqual([
     ["train/loss", 2],
     ["train/grad_norm", 1],
     ["train/lr", 0.1],
     ["train/tokens", 50],
     ["train/tokens_per_second", 25],
+    ["train/kl_to_base", 0.25],
     ["train/loss/a", 2],
   ]);
   const scores = { loss: 2, perplexity: 7, token_accuracy: 0.5, targets: 9 };
