@@ -100,8 +100,11 @@ tune: {dropout: 0.2, init_from: ${join(whole, "run", "domain", "adapter")}}
   });
   test("a stage that is through must stay as it was", async () => {
     const cwd = killedIn(whole, "instruct", 1);
-    const changed = await run(cwd, "train", "run.yaml", "--resume", "--set", "stages.0.tune.r=4");
-    expect([changed.exitCode, changed.document().error]).toMatchObject([2, { code: "CHECKPOINT_CHANGED" }]);
+    const changed = await run(cwd, "train", "run.yaml", "--resume", "--set", "stages.0.train={learning_rate: 0.5}");
+    expect([changed.exitCode, changed.document().error]).toMatchObject([
+      2,
+      { code: "CHECKPOINT_CHANGED", message: expect.stringContaining("stage domain is through") },
+    ]);
     const over = await run(cwd, "train", "run.yaml");
     expect(over.document().error.code).toBe("OUTPUT_EXISTS");
   });
