@@ -134,5 +134,29 @@ export const ADAPTERS: Readonly<Record<string, AdapterCase>> = {
   qlora: { base: "llama4bit", config: { r: 4, lora_alpha: 8, target_modules: "all-linear" } },
 };
 
+/** Starts that are computed from the base's weights. */
+export const STARTS: Readonly<Record<string, AdapterCase & { readonly kind: "pissa" | "olora" | "loftq" }>> = {
+  "start pissa": { base: "llama", kind: "pissa", config: { r: 5, lora_alpha: 7, target_modules: "all-linear" } },
+  "start pissa rslora": {
+    base: "llama",
+    kind: "pissa",
+    config: {
+      r: 5,
+      lora_alpha: 7,
+      use_rslora: true,
+      target_modules: ["q_proj", "down_proj"],
+      rank_pattern: { q_proj: 3 },
+    },
+  },
+  "start pissa conv1d": {
+    base: "gpt2",
+    kind: "pissa",
+    config: { r: 4, lora_alpha: 8, target_modules: ["c_attn", "c_fc"], fan_in_fan_out: true },
+  },
+  "start olora": { base: "llama", kind: "olora", config: { r: 5, lora_alpha: 7, target_modules: "all-linear" } },
+  // there scale is left out of account: with alpha = r it is 1
+  "start loftq": { base: "llama64", kind: "loftq", config: { r: 6, lora_alpha: 6, target_modules: "all-linear" } },
+};
+
 /** One row of tokens, less than any vocabulary. */
 export const IDS: readonly number[] = Array.from({ length: 24 }, (_, i) => 3 + ((i * i * 7 + i * 5) % 90));

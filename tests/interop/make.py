@@ -1,11 +1,15 @@
 # Small random models and adapters on them, written by transformers, PEFT and bitsandbytes, with the logits they give.
-# Request on stdin: {"folder", "ids", "bases": {name: config}, "adapters": {name: {"base", "config"}}, "quantize": {name: base}}
+# Request on stdin: {"folder", "ids", "bases": {name: config}, "adapters": {name: {"base", "config"}}, "quantize": {name: base},
+#   "starts": {name: {"base", "kind", "config"}}}
 import json
 import sys
 
 import torch
+from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from peft import LoraConfig, get_peft_model
+from peft.utils.loftq_utils import _low_rank_decomposition
 from precision import in_f32
+from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 request = json.load(sys.stdin)
@@ -53,5 +57,25 @@ for number, (name, adapter) in enumerate(request["adapters"].items()):
     randomize((p for p in model.parameters() if p.requires_grad), 0.1)
     model.save_pretrained(f"{folder}/{name}", save_embedding_layers=False)
     kept(name, model)
+
+# Starts from the base's weights: what the adapter adds, and what PEFT leaves of each weight, stored [out, in]
+for name, start in request["starts"].items():
+    base = AutoModelForCausalLM.from_pretrained(f"{folder}/{start['base']}", dtype=torch.float32, device_map="cpu")
+    kind, config, tensors = start["kind"], start["config"], {}
+    plain = LoraConfig(task_type="CAUSAL_LM", **config, **({} if kind == "loftq" else {"init_lora_weights": kind}))
+    for path, module in get_peft_model(base, plain).base_model.model.named_modules():
+        if not hasattr(module, "lora_A"):
+            continue
+        weight = module.base_layer.weight.detach()
+        if kind == "loftq":  # PEFT's function for it takes a GPU for granted; these are its parts
+            stored, state = quantize_4bit(weight, quant_type="nf4")
+            rest = dequantize_4bit(stored, state)
+            parts = _low_rank_decomposition(weight - rest, reduced_rank=config["r"])
+            product = parts["L"] @ parts["R"]
+        else:
+            product = module.scaling["default"] * module.lora_B["default"].weight @ module.lora_A["default"].weight
+            rest = weight.T if plain.fan_in_fan_out else weight
+        tensors[f"{path}.product"], tensors[f"{path}.rest"] = product.detach().contiguous(), rest.contiguous()
+    save_file(tensors, f"{folder}/{name}.safetensors")
 
 json.dump(logits, open(f"{folder}/logits.json", "w"))

@@ -39,16 +39,7 @@ export async function baseCodec(files: Files, { config, source, written }: Loade
     };
   const quantize = fourBitOptions(config);
   if (!quantize) return fourBitCodec();
-  const { skip_modules: skipModules } = config.tune.quant;
-  const skipped = new Set(
-    skipModules.length === 0
-      ? []
-      : matchTargets(
-          skipModules,
-          [...linearPaths(await readModelConfig(files, config.model)).keys()],
-          "tune.quant.skip_modules",
-        ),
-  );
+  const skipped = await skippedModules(files, config);
   const codec = fourBitCodec({ quantize, skip: (path) => skipped.has(path) });
   return {
     ...codec,
@@ -66,4 +57,21 @@ export async function baseCodec(files: Files, { config, source, written }: Loade
       return codec.decoder(quantization, checkpoint);
     },
   };
+}
+
+/** How each linear layer of a plain base is quantized; undefined for those that are not. */
+export async function quantizedModules(
+  files: Files,
+  config: ResolvedConfig,
+): Promise<(path: string) => FourBitOptions | undefined> {
+  const options = fourBitOptions(config);
+  const skipped = await skippedModules(files, config);
+  return (path) => (skipped.has(path) ? undefined : options);
+}
+
+async function skippedModules(files: Files, { model, tune }: ResolvedConfig): Promise<ReadonlySet<string>> {
+  const { skip_modules: skipModules } = tune.quant;
+  if (skipModules.length === 0) return new Set();
+  const paths = [...linearPaths(await readModelConfig(files, model)).keys()];
+  return new Set(matchTargets(skipModules, paths, "tune.quant.skip_modules"));
 }

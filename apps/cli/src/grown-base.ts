@@ -118,7 +118,7 @@ async function optional(files: Files, path: string): Promise<string | undefined>
 }
 
 /** Names and sizes of the weight files: enough to tell another model from this one. */
-async function weightsOf(files: Files, model: string): Promise<Record<string, number>> {
+export async function weightsOf(files: Files, model: string): Promise<Record<string, number>> {
   const sizes: Record<string, number> = {};
   for (const name of await files.list(model)) {
     if (!name.endsWith(".safetensors")) continue;

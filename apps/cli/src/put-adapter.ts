@@ -1,9 +1,11 @@
 import type { Files } from "@tunesmith/core";
 import { readPeft, resolveTokenRows } from "@tunesmith/lora";
 import { linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
+import { openSafetensors, toF32 } from "@tunesmith/safetensors";
 import { tuneLora } from "@tunesmith/sft";
 import { checkAgainstAdapter } from "./config/init-from.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { loraConfigOf } from "./lora-config.ts";
 import { trainableTokens } from "./new-tokens.ts";
 import { optimizerOf } from "./optimizer.ts";
 
@@ -24,22 +26,19 @@ export async function putAdapter(
     checkAgainstAdapter(loaded, from, resolveTokenRows({ trainableTokens: tokens }, replaceable, tied));
     return tuneLora(model, { ...from.config, dropout: tune.dropout }, { seed, from, moments, loraPlusRatio });
   }
-  const config = {
-    r: tune.r,
-    alpha: tune.alpha,
-    useRslora: tune.use_rslora,
-    targetModules: tune.target_modules,
-    excludeModules: tune.exclude_modules,
-    layersToTransform: tune.layers_to_transform,
-    layersPattern: tune.layers_pattern,
-    rankPattern: tune.rank_pattern,
-    alphaPattern: tune.alpha_pattern,
-    dropout: tune.dropout,
-    useDora: tune.use_dora,
-    bias: tune.bias === "lora_only" ? tune.bias : undefined,
-    modulesToSave: tune.modules_to_save,
-    trainableTokens: tokens,
-  };
+  const config = { ...loraConfigOf(loaded.config), trainableTokens: tokens };
   const start = tune.init_lora_weights === "gaussian" ? "gaussian" : "default";
-  return tuneLora(model, config, { start, seed, moments, loraPlusRatio });
+  const from = loaded.start && !model.device.virtual ? await startValues(files, loaded.start.adapter) : undefined;
+  return tuneLora(model, config, { start, from, seed, moments, loraPlusRatio });
+}
+
+async function startValues(files: Files, folder: string): Promise<{ values: Map<string, Float32Array> }> {
+  const file = await openSafetensors(files, files.join(folder, "adapter_model.safetensors"));
+  try {
+    const values = new Map<string, Float32Array>();
+    for (const [name, { dtype }] of file.tensors) values.set(name, toF32(await file.read(name), dtype));
+    return { values };
+  } finally {
+    await file.close();
+  }
 }

@@ -1,6 +1,7 @@
 // The last part of a training run: what it leaves behind beside its steps.
 
 import { evaluate, type EvalResult, HAND_OVER_FILE, ScorePrograms, unlessAborted } from "@tunesmith/sft";
+import { writePlainAdapter } from "./computed-start.ts";
 import type { Context } from "./context.ts";
 import { handOverOf } from "./hand-over.ts";
 import { takeKept } from "./kept-state.ts";
@@ -38,6 +39,7 @@ export async function finishRun(
   const kind = tunedKind(tuning);
   const kept = await takeKept(run, progress, folder);
   await folder.save(".", tuning, { exact: false });
+  await writePlainAdapter(files, run.loaded, folder.path, context);
   const test = await scoreTest(run, kept, { folder, signal: context.signal });
   const stopped = context.signal.aborted ? "signal" : progress.stopped;
   if (profiler) await saveProfile(await profiler.stop(), folder, context);

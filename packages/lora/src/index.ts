@@ -25,6 +25,8 @@ export type { PeftAdapter } from "./peft.ts";
 export { readPeftConfig, writePeftConfig } from "./peft-config.ts";
 export { copyWeight, resolveSaved, savedName, wholeWeight } from "./saved.ts";
 export type { ReplaceableWeights } from "./saved.ts";
+export { computeStart } from "./starts.ts";
+export type { ComputedStart, StartOptions } from "./starts.ts";
 export { initTokenRows, resolveTokenRows, tokenRowShapes, tokenRowsName } from "./token-rows.ts";
 export type { TokenRows, TrainedRows } from "./token-rows.ts";
 export { matchTargets, resolveTargets } from "./targets.ts";

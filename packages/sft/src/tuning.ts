@@ -42,13 +42,20 @@ export interface Tuning {
  * @param options.start - of A, as PEFT's `init_lora_weights`; default: Kaiming
  * @param options.loraPlusRatio - the rate of B over the rate of A (LoRA+); default 1
  * @param options.moments - what the optimizer keeps; default: AdamW's
- * @param options.from - an adapter to continue; its config then counts and `config` must be its config
+ * @param options.from - tensors that begin with these values: of an adapter to continue, whose config `config` must be, or
+ *   of a start that was computed
  * @throws LoraError `TARGET_UNMATCHED`
  */
 export function tuneLora(
   model: Model,
   config: LoraConfig,
-  options: { seed: number; start?: LoraStart; from?: PeftAdapter; moments?: readonly Moment[]; loraPlusRatio?: number },
+  options: {
+    seed: number;
+    start?: LoraStart;
+    from?: Pick<PeftAdapter, "values"> | undefined;
+    moments?: readonly Moment[];
+    loraPlusRatio?: number;
+  },
 ): Tuning & { readonly adapter: LoraAdapter } {
   const sizes = linearPaths(model.config);
   const targets = resolveTargets(config, sizes.keys());

@@ -14,7 +14,7 @@ import type { Context, Outcome } from "../context.ts";
 import { openGpu } from "../device.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
-import { withAddedTokens } from "../grown-base.ts";
+import { withBase } from "../computed-start.ts";
 import { templateSpec } from "../template-spec.ts";
 import { readTextFile } from "../read-file.ts";
 import { loadRows, readModelFacts, trainOnFlag } from "../rows.ts";
@@ -62,7 +62,7 @@ async function runJob(files: Files, path: string, options: Options<Flags>, conte
     });
   const written = (await loadRuns(path, { cwd: context.cwd, sets: options.set })).at(-1)!; // of stages the last one
   const loaded =
-    written.stage && !options.base ? await asItRan(files, written) : await withAddedTokens(written, files, context);
+    written.stage && !options.base ? await asItRan(files, written) : await withBase(written, files, context);
   const { config, source } = loaded;
   if (config.data.eval === undefined && config.data.eval_split === undefined)
     throw configError(

@@ -1,15 +1,15 @@
 // A model folder with the adapter in its weights: what every other program loads without knowing LoRA.
 
-import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Files } from "@tunesmith/core";
 import { linearPaths, readModelConfig, replaceableWeights } from "@tunesmith/models";
 import { mergeAdapter, type MergeDtype, mergeIntoFourBit, readPeft, type RoundingDamage } from "@tunesmith/lora";
 import { nodeFiles } from "@tunesmith/node";
-import { openModel, type SafetensorsModel, type TensorToWrite, writeSafetensors } from "@tunesmith/safetensors";
+import { openModel } from "@tunesmith/safetensors";
 import type { Context, Outcome } from "../context.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
+import { writeLikeBase } from "../merged-weights.ts";
 import { copyModelFiles, copyTemplates, editConfig, setDtype } from "../model-files.ts";
 import { checkFree, newFolder } from "../new-folder.ts";
 import { requireFolder } from "../tuned-model.ts";
@@ -17,7 +17,6 @@ import { requireFolder } from "../tuned-model.ts";
 const DTYPES: Readonly<Record<string, MergeDtype>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 /** What config.json calls them. */
 const TORCH_DTYPES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const satisfies Record<MergeDtype, string>;
-const INDEX = "model.safetensors.index.json";
 
 export async function run(
   _: readonly string[],
@@ -57,13 +56,9 @@ export async function run(
       };
     }
     const merged = mergeAdapter(base, peft, { sizes, dtype, tied });
-    // an untied head is written beside the embedding it was
-    const fileOf = (name: string): string => (base.tensors.get(name) ?? base.tensors.get(`${embedding}.weight`)!).file;
     await newFolder(out, async (folder) => {
-      await writeShards(base, merged, fileOf, (name, tensors) =>
-        writeSafetensors(files, join(folder, name), tensors, new Map([["format", "pt"]])),
-      );
-      if (base.shards.length > 1) await writeFile(join(folder, INDEX), indexText(base, merged, fileOf));
+      // an untied head is written beside the embedding it was
+      await writeLikeBase(files, folder, base, merged, `${embedding}.weight`);
       await copyRest(files, model, adapter, folder, { dtype, untied });
     });
     return {
@@ -100,34 +95,6 @@ function dtypeOf(name: string | undefined): MergeDtype | undefined {
     expected: "f32 | f16 | bf16",
     fix: "correct --dtype, or leave it out to keep the base's",
   });
-}
-
-/** The same files as the base has, tensor by tensor. */
-async function writeShards(
-  base: SafetensorsModel,
-  merged: ReadonlyMap<string, TensorToWrite>,
-  fileOf: (name: string) => string,
-  write: (name: string, tensors: ReadonlyMap<string, TensorToWrite>) => Promise<void>,
-): Promise<void> {
-  for (const shard of base.shards) await write(shard, new Map([...merged].filter(([name]) => fileOf(name) === shard)));
-}
-
-const BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
-
-function indexText(
-  base: SafetensorsModel,
-  merged: ReadonlyMap<string, TensorToWrite>,
-  fileOf: (name: string) => string,
-): string {
-  let total = 0;
-  const files: Record<string, string> = {};
-  for (const [name, { dtype, shape }] of merged) {
-    const width = BYTES[dtype];
-    const stored = base.tensors.get(name);
-    total += width === undefined ? stored!.end - stored!.start : shape.reduce((n, d) => n * d, width);
-    files[name] = fileOf(name);
-  }
-  return `${JSON.stringify({ metadata: { total_size: total }, weight_map: files }, null, 2)}\n`;
 }
 
 /** Config, tokenizer and template: the model's, but for the template the adapter was trained with. */

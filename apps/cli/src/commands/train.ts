@@ -2,7 +2,7 @@ import { nodeFiles } from "@tunesmith/node";
 import { loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
 import type { Options } from "../flags.ts";
-import { withAddedTokens } from "../grown-base.ts";
+import { withBase } from "../computed-start.ts";
 import { trainStages } from "../stages/train-stages.ts";
 import { trainRun } from "../train-run.ts";
 
@@ -16,7 +16,7 @@ export async function run(
   const request = { overwrite, resume, profile, context };
   const document = runs[0].stage
     ? await trainStages(runs, request)
-    : await trainRun(await withAddedTokens(runs[0], nodeFiles(), context), request);
+    : await trainRun(await withBase(runs[0], nodeFiles(), context), request);
   const { steps, seconds, loss } = document;
   const tuned = document.model === null ? `adapter: ${document.adapter}` : `model: ${document.model}`;
   const last = loss === undefined ? "" : `, last loss ${loss.toFixed(4)}`;

@@ -35,6 +35,13 @@ export interface LoadedConfig {
   readonly source: ConfigSource;
   /** what `preset` chose, in the order of its table */
   readonly choices: readonly PresetChoice[];
+  /** where the adapter's start was computed from the base's weights */
+  readonly start?: {
+    /** PEFT folder with A and B as they begin */
+    readonly adapter: string;
+    /** the model that `config.model` is the rest of; undefined where the base is as it was */
+    readonly original: string | undefined;
+  };
   /** true where a person wrote the key, in the file or with `--set` */
   written(key: KeyPath): boolean;
 }

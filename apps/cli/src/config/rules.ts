@@ -283,6 +283,7 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
     );
   if (written(["tune", "init_lora_weights"]) && tune.init_from !== null)
     yield conflict(["tune", "init_lora_weights"], "has no effect with init_from", "remove it");
+  yield* computedStarts(config);
   if (tune.train_new_tokens !== false && tune.modules_to_save.length > 0)
     yield conflict(
       ["tune", "train_new_tokens"],
@@ -301,6 +302,27 @@ function* withoutEffect({ config, written }: Checked): Generator<Problem> {
       ["tune", "unfreeze"],
       "is empty, so nothing would train",
       "name the modules that train, for example [lm_head]",
+    );
+}
+
+/** Values of `tune.init_lora_weights` that are computed from the base's weights. */
+export const COMPUTED_STARTS: readonly string[] = ["pissa", "olora", "loftq"];
+
+/** What a start that is computed from the base's weights does not go with. */
+function* computedStarts({ tune }: Config): Generator<Problem> {
+  const start = tune.init_lora_weights;
+  const key = ["tune", "init_lora_weights"];
+  if (!COMPUTED_STARTS.includes(start)) return;
+  if (tune.use_dora)
+    yield conflict(key, `is ${start}, which is not implemented with use_dora`, "set use_dora to false");
+  if (start === "loftq" && tune.method !== "qlora")
+    yield conflict(key, "is loftq, which makes up for what quantizing loses", "use method: qlora, or another start");
+  const more = tune.bias !== "none" || tune.modules_to_save.length > 0 || tune.train_new_tokens !== false;
+  if (start !== "loftq" && more)
+    yield conflict(
+      key,
+      `is ${start}, whose adapter is brought back to the original base by low-rank updates alone`,
+      "remove bias, modules_to_save and train_new_tokens, or use another start",
     );
 }
 

@@ -149,9 +149,9 @@ const tuneSchema = z.strictObject({
   use_dora: z.boolean().default(false).describe("weight-decomposed: a trained magnitude per output"),
   use_rslora: z.boolean().default(false),
   init_lora_weights: z
-    .union([z.enum(["default", "gaussian", "olora", "pissa"]), z.string().regex(/^pissa_niter_\d+$/)])
+    .union([z.enum(["default", "gaussian", "pissa", "olora", "loftq"]), z.string().regex(/^pissa_niter_\d+$/)])
     .default("default")
-    .describe("start of A: uniform in ±1/√in, or normal with deviation 1/r"),
+    .describe("A uniform in ±1/√in, or normal with deviation 1/r; or A and B computed from the base's weights"),
   init_from: z.string().min(1).nullable().default(null).describe("a PEFT folder to continue from"),
   quant: z
     .strictObject({

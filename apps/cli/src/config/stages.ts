@@ -7,7 +7,7 @@ import { readTextFile } from "../read-file.ts";
 import { KEYS_FROM_ADAPTER } from "./init-from.ts";
 import { checkConfig, type LoadedConfig, throwFirst } from "./load.ts";
 import type { Problem } from "./problem.ts";
-import { EITHER_OR } from "./rules.ts";
+import { COMPUTED_STARTS, EITHER_OR } from "./rules.ts";
 import { type ConfigSource, type KeyPath, readConfigSource, valueAt } from "./source.ts";
 import { stageSchema } from "./schema.ts";
 import { problemsOf } from "./validate.ts";
@@ -74,6 +74,14 @@ export function checkStages(source: ConfigSource, folder: string): readonly [Con
     const stage = { name, index, output, ...handOver };
     const asWritten = { ...loaded, config: { ...loaded.config, output: join(output, name) }, stage };
     const run = before && handOver.adapter === "continue" ? goingOn(asWritten, before, problems) : asWritten;
+    const { init_lora_weights: start } = run.config.tune;
+    if (COMPUTED_STARTS.includes(start))
+      problems.push({
+        code: "NOT_SUPPORTED",
+        key: loaded.source.at(["tune", "init_lora_weights"]),
+        message: `is ${start}, which stages do not have yet`,
+        fix: "use default or gaussian, or a config without stages",
+      });
     const same = runs.findIndex(({ stage }) => stage!.name === name);
     if (same >= 0) problems.push(conflict(index, "name", `is ${name}, as that of stage ${same}`, "name it otherwise"));
     if (before) problems.push(...handOverProblems(run, before));

@@ -2,6 +2,7 @@ import { matmul, maxAbsError, seededNormals } from "@tunesmith/testing";
 import { describe, expect, test } from "vitest";
 import { matrix, type Matrix, multiply, transpose } from "./matrix.ts";
 import { qr } from "./qr.ts";
+import { leadingSvd } from "./leading-svd.ts";
 import { jacobiSvd, productSvd, type Svd } from "./svd.ts";
 
 const random = (rows: number, cols: number, seed: number): Matrix =>
@@ -74,5 +75,34 @@ describe("SVD", () => {
     const svd = productSvd(b, a);
     expect(maxAbsError(compose(svd), multiply(b, a).data)).toBeLessThan(1e-12);
     expect(maxAbsError(svd.s, direct.s.subarray(0, svd.s.length))).toBeLessThan(1e-12);
+  });
+});
+
+describe("leading singular values", () => {
+  /** the best approximation of that rank, by the whole decomposition */
+  const best = (x: Matrix, count: number): Float64Array => {
+    const { u, s, v } = jacobiSvd(x);
+    return compose({ u, s: s.map((value, i) => (i < count ? value : 0)), v });
+  };
+  test.each([
+    [90, 70, 5],
+    [40, 120, 8],
+    [12, 12, 12],
+    [7, 3, 3],
+    [1, 5, 1],
+  ])("%d × %d, %d of them: as the whole decomposition has them", (m, n, count) => {
+    const x = random(m, n, 11);
+    const found = leadingSvd(x, count);
+    expect(maxAbsError(found.s, jacobiSvd(x).s.subarray(0, count))).toBeLessThan(1e-9);
+    expect(maxAbsError(compose(found), best(x, count))).toBeLessThan(1e-7);
+    expect(maxAbsError(gram(found.u), identity(count))).toBeLessThan(1e-9);
+    expect(maxAbsError(gram(found.v), identity(count))).toBeLessThan(1e-9);
+  });
+  test("lower rank than asked for, equal values, zeros", () => {
+    const low = multiply(random(30, 2, 6), random(2, 25, 7));
+    expect(maxAbsError(compose(leadingSvd(low, 4)), low.data)).toBeLessThan(1e-9);
+    const { q } = qr(random(20, 20, 8));
+    expect(maxAbsError(leadingSvd(q, 3).s, [1, 1, 1])).toBeLessThan(1e-9);
+    expect([...leadingSvd(matrix(6, 4), 2).s]).toEqual([0, 0]);
   });
 });
