@@ -621,6 +621,27 @@ export const mutants: readonly Mutant[] = [
     tests: ["tests/stopped-runs.test.ts"],
   },
   {
+    name: "a run that is out of memory halves its effective batch",
+    file: "apps/cli/src/smaller-micro-batch.ts",
+    find: "train: { ...config.train, micro_batch_size: half }",
+    replace: "train: { ...config.train, batch_size: half, micro_batch_size: half }",
+    tests: ["tests/device-failures.test.ts"],
+  },
+  {
+    name: "a lost device is used again",
+    file: "apps/cli/src/smaller-micro-batch.ts",
+    find: 'code === "DEVICE_LOST" ? await reopen(context) : device!',
+    replace: "device!",
+    tests: ["tests/device-failures.test.ts"],
+  },
+  {
+    name: "micro-batches are halved without end",
+    file: "apps/cli/src/smaller-micro-batch.ts",
+    find: "microBatchSize === 1 || halvings === HALVINGS",
+    replace: "microBatchSize === 0 || halvings === 99",
+    tests: ["tests/device-failures.test.ts"],
+  },
+  {
     name: "a damaged checkpoint is taken",
     file: "packages/sft/src/checkpoint/folder.ts",
     find: 'found.bytes !== expected.get("bytes") || found.sha256 !== expected.get("sha256")',

@@ -6,6 +6,7 @@ import { checkConfig, type LoadedConfig } from "../../apps/cli/src/config/load.t
 import { readConfigSource } from "../../apps/cli/src/config/source.ts";
 import type { TrainDocument } from "../../apps/cli/src/run-finish.ts";
 import { trainRun } from "../../apps/cli/src/train-run.ts";
+import type { Device } from "@tunesmith/tensor";
 import { testDevice } from "./device.ts";
 import { modelFolder } from "./model-folder.ts";
 import { runOutcome } from "./run-outcome.ts";
@@ -60,10 +61,16 @@ export function startDisk(): FaultDisk {
 export async function runInMemory(
   disk: FaultDisk,
   loaded: LoadedConfig,
-  options: { resume?: boolean; before?: (now: Moment) => void; signal?: AbortSignal } = {},
+  options: {
+    resume?: boolean;
+    before?: (now: Moment) => void;
+    signal?: AbortSignal;
+    device?: Device;
+    say?: (line: string) => void;
+  } = {},
 ): Promise<TrainDocument | undefined> {
-  const { resume = false, before, signal = new AbortController().signal } = options;
-  const device = await testDevice();
+  const { resume = false, before, signal = new AbortController().signal, say = () => {} } = options;
+  const device = options.device ?? (await testDevice());
   let [updates, microBatches, scored] = [0, 0, 0];
   const about = (what: Pick<Moment, "program" | "operation">): void =>
     before?.({ updates, microBatches, scored, ...what });
@@ -80,8 +87,9 @@ export async function runInMemory(
       overwrite: false,
       resume,
       device,
+      reopen: () => testDevice(),
       files: nodeFiles(disk),
-      context: { cwd: "/", env: {}, signal, device: { debug: false }, say: () => {}, onEnd: () => {} },
+      context: { cwd: "/", env: {}, signal, device: { debug: false }, say, onEnd: () => {} },
     });
   } catch (error) {
     if (error instanceof Killed) return undefined;

@@ -70,6 +70,7 @@ export function decisionsOf(config: ResolvedConfig, choice: MemoryChoice, device
 
 /**
  * Puts a checkpoint's parameters and moments into a run's store.
+ * @param mayDiffer - pieces of the identity that need not be what they were
  * @throws SftError `CHECKPOINT_CHANGED` if the run is made of something else now
  */
 export async function restore(
@@ -77,8 +78,11 @@ export async function restore(
   { path, state }: Resumed,
   tuning: Tuning,
   identity: TrainerState["identity"],
+  mayDiffer: readonly string[] = [],
 ): Promise<void> {
-  checkIdentity(state, identity, path);
+  const expected = { ...state.identity };
+  for (const key of mayDiffer) expected[key] = identity[key]!;
+  checkIdentity({ ...state, identity: expected }, identity, path);
   await readTuned(files, join(path, tunedKind(tuning)), tuning);
   await restoreMoments(files, path, tuning.store);
 }

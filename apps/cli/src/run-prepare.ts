@@ -31,8 +31,12 @@ export interface RunRequest {
   readonly context: Context;
   /** default: one is opened */
   readonly device?: Device;
+  /** opens one in place of a device that was lost; default: as the first one is opened */
+  readonly reopen?: (context: Context) => Promise<Device>;
   /** default: those of this computer */
   readonly files?: NodeFiles;
+  /** goes on with another micro-batch than the checkpoint's */
+  readonly smaller?: boolean;
   /** what a stage takes over from the one before */
   readonly start?: Start | undefined;
   /** leaves a checkpoint of the last step, for a stage that comes after */
@@ -99,7 +103,7 @@ export async function prepareRun(
   if (given.start) await begin(files, given.start, tuning);
   const identity = await runIdentity(files, decided(config, choice), data);
   if (resumed) {
-    await restore(files, resumed, tuning, identity);
+    await restore(files, resumed, tuning, identity, given.smaller ? ["train.micro_batch_size"] : []);
     context.say(`resumed after step ${resumed.state.step}`);
   }
   const profiler = profile ? await startProfile(device, context) : undefined;

@@ -9,17 +9,33 @@ import { decided } from "./run-plan.ts";
 import { checkpointBytes } from "./room.ts";
 import { prepareRun, type RunRequest } from "./run-prepare.ts";
 import { runSteps } from "./run-steps.ts";
+import { type Attempt, nextAttempt, type Tried } from "./smaller-micro-batch.ts";
 import { untilSignal } from "./until-signal.ts";
 
 /**
- * Runs a config. A signal ends the run after the step it is in; the adapter is then that of this step.
+ * Runs a config. A signal ends the run after the step it is in; the adapter is then that of this step. Where the device is
+ * lost or out of memory, it goes on in smaller micro-batches.
  * @throws before the output folder is touched for anything that is wrong with config, data, model or device
  */
 export async function trainRun(written: LoadedConfig, request: RunRequest): Promise<TrainDocument> {
+  let attempt: Attempt = { written, request };
+  for (let halvings = 0; ; halvings++) {
+    const tried: Tried = {};
+    try {
+      return await tryRun(attempt, tried);
+    } catch (error) {
+      attempt = await nextAttempt(attempt, error, tried, halvings);
+    }
+  }
+}
+
+async function tryRun({ written, request }: Attempt, tried: Tried): Promise<TrainDocument> {
   const began = performance.now();
   const { context } = request;
   // until here nothing is written: a signal leaves at once
   const run = await untilSignal(prepareRun(written, request), context.signal);
+  tried.microBatchSize = run.choice.microBatchSize;
+  tried.device = run.device;
   const { files, device, data, choice, profiler } = run;
   const { config } = run.loaded;
   const folder = await createRunFolder(config.output, {
