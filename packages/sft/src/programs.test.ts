@@ -1,6 +1,6 @@
 // The recorded programs of a step against the same functions run eagerly, and against themselves.
 import { createHash } from "node:crypto";
-import { backward, linearCrossEntropy } from "@tunesmith/autograd";
+import { backward, linearCrossEntropy, scoreTokens } from "@tunesmith/autograd";
 import { makeBatch, targetScale } from "@tunesmith/data";
 import type { Batch } from "@tunesmith/data";
 import { loadModel, declareTokens, forward, tokenValues } from "@tunesmith/models";
@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testDevice } from "../../../tests/support/device.ts";
 import { goldenPath } from "../../../tests/support/goldens.ts";
 import { RunPrograms } from "./programs.ts";
+import { ScorePrograms } from "./score.ts";
 import { declareTargets, targetValues } from "./targets.ts";
 import { tuneLora } from "./tuning.ts";
 import type { Tuning } from "./tuning.ts";
@@ -80,6 +81,31 @@ async function hash(store: ParameterStore): Promise<string> {
     for (const tensor of [values, m!, v!]) digest.update(bits(await tensor.read()));
   return digest.digest("hex");
 }
+
+test("scores are the bits of eager mode, twenty times", async () => {
+  const tuning = tuned();
+  const { store, adapter } = tuning;
+  const sequence = { ...batch, targets: batch.targets };
+  const targets = new Int32Array(TOKENS).fill(-100);
+  targets.set(batch.targets);
+  const limits = { vocab: 300, positions: model.positions };
+  const inputs = eagerInputs({ ...tokenValues(batch, TOKENS, limits), targets });
+  const eager = await scope(device, async () => {
+    const hidden = forward(model, declareTokens(inputs, TOKENS), { adapter });
+    const scores = scoreTokens(hidden, model.lm_head, { targets: inputs.input("targets", [TOKENS], "i32") });
+    return { logProbs: await scores.logProbs.read(), entropy: await scores.entropy.read() };
+  });
+  const scores = new ScorePrograms(tuning);
+  const length = batch.inputIds.length;
+  for (let repeat = 0; repeat < 20; repeat++) {
+    const found = await scores.score(sequence);
+    expect(bits(found.logProbs)).toEqual(bits(eager.logProbs.subarray(0, length)));
+    expect(bits(found.entropy)).toEqual(bits(eager.entropy.subarray(0, length)));
+  }
+  expect(eager.logProbs.some((v) => v !== 0)).toBe(true);
+  scores.dispose();
+  store.dispose();
+});
 
 describe.each(["none", "layer"] as const)("a step, recompute %s", (recompute) => {
   test("losses, gradients and update are the bits of eager mode", async () => {
