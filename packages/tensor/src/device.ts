@@ -2,6 +2,7 @@
 // Everything above takes the device as an argument; nothing here is global.
 
 import { BugError } from "@tunesmith/core";
+import { BindGroupBudget } from "./bind-group-budget.ts";
 import { Eager } from "./eager.ts";
 import { TensorError } from "./errors.ts";
 import { deviceFacts } from "./facts.ts";
@@ -61,6 +62,8 @@ export class Device {
   readonly kernelChoices: KernelChoices;
   /** memory that all recorded programs share */
   readonly workspace: Workspace;
+  /** bind groups of recorded programs */
+  readonly bindGroups: BindGroupBudget;
   /** layout of the parameter block where immediates are missing */
   readonly paramsLayout: GPUBindGroupLayout | undefined;
   /** present in debug mode; see `checkingFinite` */
@@ -100,6 +103,7 @@ export class Device {
     this.eager = new Eager(this);
     this.kernelChoices = new KernelChoices(this.facts, options.compute ?? "f32");
     this.workspace = new Workspace(this);
+    this.bindGroups = new BindGroupBudget(this.facts.maxBindGroups ?? Infinity);
     this.finite = options.checkFinite ? new FiniteCheck(this) : undefined;
     gpu.addEventListener("uncapturederror", (event) => {
       (event as { preventDefault?: () => void }).preventDefault?.(); // hosts print it otherwise, even to stdout

@@ -29,9 +29,17 @@ export interface DeviceFacts {
   readonly offsetAlignment: number;
   /** workgroups per dimension */
   readonly maxWorkgroups: number;
+  /** bind groups that a process may hold; absent: any number */
+  readonly maxBindGroups?: number;
   /** matrix units that sum in f32; empty where something that their kernel needs is missing */
   readonly matrices: readonly MatrixShape[];
 }
+
+/**
+ * Of software Vulkan, where each bind group is a memory mapping: a third of Linux' 65,530 per process. What programs have dropped stays
+ * mapped until it is collected, and drivers map their own memory, too.
+ */
+const SOFTWARE_BIND_GROUPS = 20_000;
 
 /** Reads the facts off an open device. `immediates` needs the language feature and 64 bytes of immediate data. */
 export function deviceFacts(
@@ -40,11 +48,12 @@ export function deviceFacts(
   languageFeatures: { has(name: string): boolean },
 ): DeviceFacts {
   const limits = device.limits as GPUSupportedLimits & { maxImmediateSize?: number };
+  const software = info.isFallbackAdapter || info.architecture === "software";
   return {
     vendor: info.vendor,
     architecture: info.architecture,
     description: info.description,
-    software: info.isFallbackAdapter || info.architecture === "software",
+    software,
     subgroups: device.features.has("subgroups"),
     subgroupMinSize: info.subgroupMinSize ?? 0,
     subgroupMaxSize: info.subgroupMaxSize ?? 0,
@@ -52,6 +61,7 @@ export function deviceFacts(
     maxBindingBytes: Math.floor(limits.maxStorageBufferBindingSize / 256) * 256,
     offsetAlignment: Math.max(256, limits.minStorageBufferOffsetAlignment),
     maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
+    ...(software ? { maxBindGroups: SOFTWARE_BIND_GROUPS } : {}),
     matrices: matrixShapes(device, info, languageFeatures),
   };
 }

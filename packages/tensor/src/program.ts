@@ -197,7 +197,13 @@ export class Program {
     for (const buffer of this.#staging?.all ?? []) this.#device.destroyBuffer(buffer, "staging");
     if (this.#params) this.#device.destroyBuffer(this.#params.buffer, "uniforms");
     this.#staging = undefined;
+    this.#device.bindGroups.forget(this);
     this.#params = undefined;
+    this.#prepared = undefined;
+  }
+
+  /** Part of {@link BindGroupBudget}: the next replay makes them again. */
+  dropGroups(): void {
     this.#prepared = undefined;
   }
 
@@ -320,6 +326,7 @@ export class Program {
   #bind(): Prepared {
     const device = this.#device;
     const { workspace } = device;
+    device.bindGroups.use(this, this.plan.launches.length);
     if (this.#prepared?.version === workspace.version) return this.#prepared;
     workspace.reserve(this.plan.slots);
     const { launches, places } = this.plan;
