@@ -803,13 +803,6 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/tensor/src/bind-group-budget.test.ts"],
   },
   {
-    name: "slots keep the order in which they were opened",
-    file: "packages/tensor/src/slots.ts",
-    find: "sort((a, b) => slots[b]! - slots[a]! || a - b)",
-    replace: "sort((a, b) => a - b)",
-    tests: ["packages/tensor/src/slots.test.ts"],
-  },
-  {
     name: "what a stretch keeps is made again",
     file: "packages/autograd/src/tape.ts",
     find: "keeping = options.keeps ? { kept, next } : undefined;",

@@ -49,7 +49,6 @@ describe.each(["llama-untied", "gemma2"])("%s", (name) => {
         made.set(key, { a: factor([4, ins], 1), b: factor([outs, 4], 2), scale: 0.5 });
       }
     adapter = { at: (path) => made.get(`${path}.weight`) };
-    expect(made.size).toBeGreaterThan(6);
   });
   afterAll(() => model.dispose());
 
@@ -75,6 +74,7 @@ describe.each(["llama-untied", "gemma2"])("%s", (name) => {
       expect(bits(found), `step ${step}`).toEqual(bits(expected));
     }
     expect(found.some((v) => v !== 0 && Number.isFinite(v))).toBe(true);
+    expect(adapter.at("model.layers.0.self_attn.q_proj")).toBeDefined();
     recorded.dispose();
     eager.dispose();
   });

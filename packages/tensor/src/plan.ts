@@ -54,13 +54,13 @@ export function plan(recording: Recording, pipelines: PipelineCache): Plan {
 
   const owners = takeOver(launches, lives, pipelines);
   const peak = peakOf(lives, launches);
-  const { slots, places } = placeInSlots(lives, peak, () => readAgainstWritten(launches, owners));
+  const { slots, places } = placeInSlots(lives, peak.bytes, () => readAgainstWritten(launches, owners));
   for (const [storage, owner] of owners) places.set(storage, places.get(owner)!);
   const border = recording.launches.slice(0, recording.backwardAt).filter((launch) => live.has(launch)).length;
   let savedBytes = 0;
   if (recording.backwardAt !== undefined)
     for (const [storage, { first, last }] of lives) if (first < border && last >= border) savedBytes += storage.bytes;
-  return { launches, slots, places, peak: { bytes: peak.bytes, at: peak.at }, savedBytes };
+  return { launches, slots, places, peak, savedBytes };
 }
 
 /** Walks backwards: a launch lives if it writes a state, an output, or something a living launch needs. */
@@ -156,20 +156,17 @@ function isWhole({ storage, bytes }: Tensor): boolean {
   return !storage.persistent && storage.bytes === bytes;
 }
 
-function peakOf(
-  lives: ReadonlyMap<Storage, Life>,
-  launches: readonly Launch[],
-): Plan["peak"] & { readonly launch: number } {
+function peakOf(lives: ReadonlyMap<Storage, Life>, launches: readonly Launch[]): Plan["peak"] {
   const change = new Float64Array(launches.length + 3); // index = launch + 1: inputs are written at -1
   for (const [storage, { first, last }] of lives) {
     change[first + 1]! += storage.bytes;
     change[last + 2]! -= storage.bytes;
   }
-  let peak = { bytes: 0, launch: -1 };
+  let peak = { bytes: 0, at: "inputs" };
   let bytes = 0;
   for (let i = 0; i < change.length - 1; i++) {
     bytes += change[i]!;
-    if (bytes > peak.bytes) peak = { bytes, launch: i - 1 };
+    if (bytes > peak.bytes) peak = { bytes, at: launches[i - 1]?.variant.label ?? (i === 0 ? "inputs" : "outputs") };
   }
-  return { ...peak, at: launches[peak.launch]?.variant.label ?? (peak.launch < 0 ? "inputs" : "outputs") };
+  return peak;
 }

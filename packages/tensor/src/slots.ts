@@ -27,50 +27,23 @@ const ALIGNMENT = 256;
 const TOLERATED = 0.02;
 
 /**
- * @param peak - the launch at which most bytes are alive, and how many: no placement can go below
+ * @param least - most bytes alive at one time, which no placement can go below
  * @param apart - for each storage those that must not lie in one slot with it while both live
  */
 export function placeInSlots(
   lives: ReadonlyMap<Storage, Life>,
-  peak: { readonly bytes: number; readonly launch: number },
+  least: number,
   apart: () => ReadonlyMap<Storage, ReadonlySet<Storage>>,
 ): Placement {
-  const largest = bySize(lives);
-  const whole = greedy(largest, undefined, "first");
-  if (total(whole) <= peak.bytes * (1 + TOLERATED)) return inOrder(whole);
+  const whole = greedyBySize(lives, undefined, "first");
+  if (total(whole) <= least * (1 + TOLERATED)) return whole;
   const foes = apart();
-  const tries = [largest, peakFirst(lives, peak.launch)].flatMap((order) => [
-    greedy(order, foes, "first"),
-    greedy(order, foes, "last"),
-  ]);
-  return inOrder(tries.reduce((best, next) => (total(next) < total(best) ? next : best), whole));
+  const tries = [whole, greedyBySize(lives, foes, "first"), greedyBySize(lives, foes, "tightest")];
+  return tries.reduce((best, next) => (total(next) < total(best) ? next : best));
 }
 
 function total({ slots }: Placement): number {
   return slots.reduce((a, b) => a + b, 0);
-}
-
-type Order = readonly (readonly [Storage, Life])[];
-
-function bySize(lives: ReadonlyMap<Storage, Life>): Order {
-  return [...lives].sort(([a, x], [b, y]) => b.bytes - a.bytes || x.first - y.first || a.id - b.id);
-}
-
-/** What lives at the peak goes first, and what takes most memory for longest. */
-function peakFirst(lives: ReadonlyMap<Storage, Life>, peak: number): Order {
-  const rank = ({ first, last }: Life): number => (first <= peak && last >= peak ? 0 : 1);
-  const volume = ([{ bytes }, { first, last }]: Order[number]): number => bytes * (last - first + 1);
-  return bySize(lives).toSorted((a, b) => rank(a[1]) - rank(b[1]) || volume(b) - volume(a));
-}
-
-/** The largest slot first. */
-function inOrder({ slots, places }: Placement): Placement {
-  const order = slots.map((_, i) => i).sort((a, b) => slots[b]! - slots[a]! || a - b);
-  const rank = new Map(order.map((slot, i) => [slot, i]));
-  return {
-    slots: order.map((slot) => slots[slot]!),
-    places: new Map([...places].map(([storage, { slot, offset }]) => [storage, { slot: rank.get(slot)!, offset }])),
-  };
 }
 
 interface Occupant extends Life {
@@ -79,15 +52,16 @@ interface Occupant extends Life {
   readonly end: number;
 }
 
-/** One storage after the other into a slot with room during its life: the first one, or the last. */
-function greedy(
-  order: Order,
+/** The largest storage first, each into a slot with room during its life: the first one, or the smallest. */
+function greedyBySize(
+  lives: ReadonlyMap<Storage, Life>,
   apart: ReadonlyMap<Storage, ReadonlySet<Storage>> | undefined,
-  into: "first" | "last",
+  into: "first" | "tightest",
 ): Placement {
-  const slots: { bytes: number; occupants: Occupant[] }[] = [];
+  const slots: { bytes: number; occupants: Occupant[] }[] = []; // largest first
   const places = new Map<Storage, Place>();
-  for (const [storage, { first, last }] of order) {
+  const bySize = [...lives].sort(([a, x], [b, y]) => b.bytes - a.bytes || x.first - y.first || a.id - b.id);
+  for (const [storage, { first, last }] of bySize) {
     const foes = apart?.get(storage);
     let place: Place | undefined;
     for (let i = 0; i < slots.length && !place; i++) {
