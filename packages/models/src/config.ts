@@ -6,6 +6,7 @@ import type { JsonValue } from "@tunesmith/core";
 import { MAX_HEAD_DIM } from "@tunesmith/tensor";
 import { architectureOf, ARCHITECTURES } from "./architectures/registry.ts";
 import type { ArchitectureName } from "./architectures/registry.ts";
+import { whyNoDecoder, whyNoLanguageHead } from "./not-decoders.ts";
 import { ConfigReader } from "./config-reader.ts";
 import { ModelError } from "./errors.ts";
 import type { RopeConfig } from "./rope.ts";
@@ -104,6 +105,7 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
   const type = read.text("model_type");
   const architecture = architectureOf(type) ?? refuse(type, path);
   for (const [key, known] of Object.entries(FEATURES)) if (!known.includes(architecture.name)) read.off(key);
+  refuseOtherHeads(json.get("architectures"), path);
   const config = architecture.parse(read);
   if (config.headDim > MAX_HEAD_DIM)
     read.unsupported("head_dim", String(config.headDim), `heads of up to ${MAX_HEAD_DIM} numbers`);
@@ -111,18 +113,32 @@ export function parseModelConfig(json: JsonValue, path: string): ModelConfig {
 }
 
 function refuse(type: string, path: string): never {
-  const encoder = /bert|electra|mpnet|t5|bart|nomic|longformer|xlnet|whisper|clip|vit/.test(type);
-  const because = encoder
-    ? ": it is not a decoder-only language model"
-    : type === "gemma3"
-      ? ": it also takes images; its text model alone is gemma3_text"
-      : "";
+  const because =
+    whyNoDecoder(type) ?? (type === "gemma3" ? "it also takes images; its text model alone is gemma3_text" : undefined);
   // a name that is known and refused is no misspelling
-  const near = because === "" ? nearest(type, ARCHITECTURES) : undefined;
-  throw new ModelError("ARCHITECTURE_UNSUPPORTED", `${path}: model_type "${type}" is not supported${because}`, {
+  const near = because === undefined ? nearest(type, ARCHITECTURES) : undefined;
+  throw unsupported(`model_type "${type}" is not supported${because === undefined ? "" : `: ${because}`}`, {
     path,
     received: type,
     expected: ARCHITECTURES.join(", "),
-    fix: near ? `did you mean ${near}?` : "use a model of a supported architecture",
+    fix: near === undefined ? "use a model of a supported architecture" : `did you mean ${near}?`,
   });
+}
+
+/** A body that is known may carry another head than that of a language model. */
+function refuseOtherHeads(architectures: JsonValue | undefined, path: string): void {
+  for (const name of Array.isArray(architectures) ? architectures : []) {
+    const because = typeof name === "string" ? whyNoLanguageHead(name) : undefined;
+    if (because !== undefined)
+      throw unsupported(`architectures names "${String(name)}": ${because}`, {
+        path,
+        received: String(name),
+        expected: "…ForCausalLM",
+        fix: "use the language model that it was made from",
+      });
+  }
+}
+
+function unsupported(message: string, { path, ...details }: { path: string } & Record<string, string>): ModelError {
+  return new ModelError("ARCHITECTURE_UNSUPPORTED", `${path}: ${message}`, { path, ...details });
 }
