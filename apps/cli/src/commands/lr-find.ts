@@ -4,10 +4,10 @@ import { resolve } from "node:path";
 import { nodeFiles } from "@tunesmith/node";
 import { loadRuns } from "../config/stages.ts";
 import type { Context, Outcome } from "../context.ts";
+import { withBase } from "../computed-start.ts";
 import { openGpu } from "../device.ts";
 import { CliError } from "../errors.ts";
 import type { Options } from "../flags.ts";
-import { withAddedTokens } from "../grown-base.ts";
 import { lineChart } from "../html/line-chart.ts";
 import { htmlPage, htmlTable } from "../html/page.ts";
 import { escapeHtml } from "../html/escape.ts";
@@ -34,7 +34,7 @@ export async function run(
   const [written] = await loadRuns(path!, { cwd: context.cwd, sets: setsOf(options) });
   if (written.stage)
     context.say(`of the stages the first is tested, ${written.stage.name}: what others start from is not there yet`);
-  const loaded = await withAddedTokens(written, files, context);
+  const loaded = await withBase(written, files, context);
   const device = await openGpu(context);
   const document = await findRate(loaded, range, { context, device });
   if (options.html !== undefined)
