@@ -355,6 +355,20 @@ export const mutants: readonly Mutant[] = [
     tests: ["apps/cli/src/html"],
   },
   {
+    name: "the report's training curve is the objective",
+    file: "apps/cli/src/run-report.ts",
+    find: "[event.step, tokenMean(event)]",
+    replace: "[event.step, event.loss + 0 * tokenMean(event)]",
+    tests: ["apps/cli/src/run-report.test.ts"],
+  },
+  {
+    name: "the report takes the highest eval loss for the best",
+    file: "apps/cli/src/run-report.ts",
+    find: "event.result.loss < least.result.loss",
+    replace: "event.result.loss > least.result.loss",
+    tests: ["apps/cli/src/run-report.test.ts"],
+  },
+  {
     name: "the middle of a resumed run passes for its start",
     file: "packages/sft/src/guards/guard.ts",
     find: 'event.type === "step" ? event.step === 1 : event.step === 0;',

@@ -2,12 +2,16 @@
 
 import { evaluate, type EvalResult, HAND_OVER_FILE, ScorePrograms, unlessAborted } from "@tunesmith/sft";
 import { writePlainAdapter } from "./computed-start.ts";
+import { resolvedConfigText } from "./config/load.ts";
 import type { Context } from "./context.ts";
 import { handOverOf } from "./hand-over.ts";
 import { takeKept } from "./kept-state.ts";
 import { readEvents, scoreLine } from "./metrics-log.ts";
 import { probeLines, probeReport, type ProbeReport } from "./probe-report.ts";
 import { saveProfile } from "./profile.ts";
+import { decided } from "./run-plan.ts";
+import { type RunReport, reportHtml } from "./run-report.ts";
+import { firstAndLastSamples } from "./samples.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { PreparedRun } from "./run-prepare.ts";
 import type { Progress } from "./run-steps.ts";
@@ -43,13 +47,16 @@ export async function finishRun(
   const test = await scoreTest(run, kept, { folder, signal: context.signal });
   const stopped = context.signal.aborted ? "signal" : progress.stopped;
   if (profiler) await saveProfile(await profiler.stop(), folder, context);
-  const events = (await readEvents(files, folder.path)).filter(({ step }) => step <= kept);
-  const evaluation = events.findLast((event) => event.type === "eval");
-  const probe = probeReport(events.filter((event) => event.type === "probe"));
+  const events = await readEvents(files, folder.path);
+  const before = events.filter(({ step }) => step <= kept);
+  const evaluation = before.findLast((event) => event.type === "eval");
+  const probe = probeReport(before.filter((event) => event.type === "probe"));
   for (const line of probe ? probeLines(probe) : []) context.say(line);
   const scores = { eval: evaluation?.result ?? null, test: test ?? null };
   const handOver = await handOverOf(run, folder, { steps: progress.steps, kept_step: kept, ...scores });
   await folder.writeJson(HAND_OVER_FILE, { ...handOver, probe: probe ?? null });
+  const end = { steps: progress.steps, total_steps: data.schedule.totalSteps, kept_step: kept, stopped, test };
+  await folder.writeText("report.html", await reportOf(run, folder, { end, events }));
   if (stopped === "signal") context.say(`stopped after step ${progress.steps}; --resume goes on from there`);
   return {
     output: folder.path,
@@ -63,6 +70,22 @@ export async function finishRun(
     test,
     probe,
   };
+}
+
+async function reportOf(
+  { files, loaded: { config }, plan, choice }: PreparedRun,
+  { path }: RunFolder,
+  { end, events }: Pick<RunReport, "end" | "events">,
+): Promise<string> {
+  return reportHtml({
+    name: path.split(/[/\\]/).at(-1)!,
+    method: config.tune.method,
+    plan,
+    events,
+    end,
+    samples: await firstAndLastSamples(files, path),
+    config: resolvedConfigText(decided(config, choice)),
+  });
 }
 
 async function scoreTest(

@@ -3,11 +3,14 @@
 import type { Files } from "@tunesmith/core";
 import { DataError, type Tokenizer } from "@tunesmith/data";
 import type { ModelConfig } from "@tunesmith/models";
-import type { SampleEvent, TrainOptions } from "@tunesmith/sft";
+import { readText, type SampleEvent, type TrainOptions } from "@tunesmith/sft";
 import type { ResolvedConfig } from "./config/load.ts";
 import type { Context } from "./context.ts";
 import { promptReader } from "./prompts.ts";
 import type { RunFolder } from "./run-folder.ts";
+import type { SampleLine } from "./run-report.ts";
+
+const FOLDER = "samples";
 
 type Prompts = readonly Int32Array[];
 
@@ -68,6 +71,24 @@ export function samplingOf(
   };
 }
 
+/** What the first and the last file of a run say; nothing where it draws none. */
+export async function firstAndLastSamples(files: Files, run: string): Promise<SampleLine[][]> {
+  const folder = files.join(run, FOLDER);
+  if (!(await files.exists(folder))) return [];
+  const stepOf = (name: string): number => Number(/^step-(\d+)\.jsonl$/.exec(name)?.[1] ?? -1);
+  const names = (await files.list(folder))
+    .filter((name) => stepOf(name) >= 0)
+    .toSorted((a, b) => stepOf(a) - stepOf(b));
+  const shown = [...new Set([...names.slice(0, 1), ...names.slice(-1)])];
+  const texts = await Promise.all(shown.map((name) => readText(files, files.join(folder, name))));
+  return texts.map((text) =>
+    text
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as SampleLine),
+  );
+}
+
 /** Writes `samples/step-N.jsonl`, and tells a person the first. */
 export function sampleFiles(
   folder: Pick<RunFolder, "writeText">,
@@ -83,7 +104,7 @@ export function sampleFiles(
         lines.push(JSON.stringify({ format_version: 1, step, row, prompt, text, ids, finish_reason: finishReason }));
         if (row === 0) say(`step ${step}  sample ${JSON.stringify(text)}`);
       }
-      await folder.writeText(`samples/step-${step}.jsonl`, lines.map((line) => `${line}\n`).join(""));
+      await folder.writeText(`${FOLDER}/step-${step}.jsonl`, lines.map((line) => `${line}\n`).join(""));
     },
   };
 }

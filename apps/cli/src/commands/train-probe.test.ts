@@ -71,6 +71,13 @@ describe("a run with a probe", () => {
     expect(lines[1]).toMatchObject({ suitability: { uniform_loss: Math.log(300), tasks: { jobs: {} } } });
     expect(lines[5]).toMatchObject({ train_tasks: { jobs: { targets: 24 } } }); // two steps of "he" and EOS, four rows
   });
+  test("its report shows scores, warnings and what it cost", () => {
+    const report = readFileSync(join(cwd, "run", "report.html"), "utf8");
+    for (const part of ["6 of 6 steps", "the bias grew", "Is this base suitable?", "<td>calm</td>", "eval, step 0"])
+      expect(report).toContain(part);
+    expect(report.match(/<figure>/g)).toHaveLength(5); // loss, sets, pairs, rate, norm
+    expect(report).not.toMatch(/NaN|undefined|<script|https?:/);
+  });
   test("the probe changes no byte of the adapter", async () => {
     const plain = workplace();
     const without = CONFIG.slice(0, CONFIG.indexOf("probe:"));

@@ -102,6 +102,7 @@ describe("a run", () => {
       "mask-report.json",
       "metrics.jsonl",
       "plan.json",
+      "report.html",
       "sft.json",
     ]);
     for (const name of ["best.json", "last.json", "mask-report.json", "plan.json", "sft.json"])
