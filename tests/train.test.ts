@@ -261,6 +261,15 @@ describe("KL to the base on replayed rows", () => {
     expect(kl(held)[2]! / 30).toBeLessThan(0.7 * (kl(free)[2]! / 1e-6));
   });
 
+  test("a NaN from replayed rows stops the run", async () => {
+    const { replay: one } = replay(1);
+    const bad = one.examples.map((example) => ({
+      ...example,
+      targetWeights: example.targetWeights.map((w) => (w === 0 ? 0 : Infinity)),
+    }));
+    await expect(run([8], replay(1, { examples: bad }))).rejects.toMatchObject({ code: "NON_FINITE" });
+  });
+
   test("is the mean over replayed targets of what two scorings of the model give", async () => {
     const { replay: one } = replay(1, {
       schedule: { totalSteps: 3, stepsPerEpoch: 1, window: () => [[0]], epochAt: () => 0 },
