@@ -30,7 +30,7 @@ export const forgetting = {
     };
     const held = (/** @type {number} */ seed) => {
       const stories = { path: text("tinystories_197k.txt"), name: "stories", max_length: 128 };
-      return { ...config(seed), regularize: { kl_to_base: 1, replay: [stories], replay_batch_size: 4 } };
+      return { ...config(seed), regularize: { kl_to_base: 0.3, replay: [stories], replay_batch_size: 4 } };
     };
     return Object.entries({
       "GSM8K alone": config,
