@@ -18,6 +18,7 @@ export function trainProgress({ say }: Pick<Context, "say">): {
   let first: { readonly step: number; readonly at: number } | undefined;
   return {
     step: (event) => {
+      if (event.suitability) say(suitabilityText(event.suitability));
       tell(event);
       const { step, total_steps: total, loss, grad_norm: norm, lr, timing } = event;
       const now = performance.now();
