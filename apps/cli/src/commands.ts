@@ -40,7 +40,7 @@ function command<F extends FlagName>(
 
 export const COMMANDS = {
   train: command({
-    summary: "trains a LoRA adapter as a config says",
+    summary: "trains an adapter, or weights of the model, as a config says",
     usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--resume | --overwrite] [--profile]"],
     positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
     flags: ["set", "memory-budget", "resume", "overwrite", "profile"],

@@ -41,7 +41,7 @@ export async function trainStages(stages: Stages, request: RunRequest): Promise<
   const finished = resume ? [...(await readStages(files, output))] : [];
   await checkFinished(finished, stages);
   if (finished.length === stages.length) finished.pop(); // as a run that is through: its last step is taken up again
-  const device = request.device ?? (await openGpu(context));
+  let device = request.device ?? (await openGpu(context));
   const checkAll = async (): Promise<void> => {
     for (const run of await planned(stages.slice(finished.length), files, context)) {
       const data = await loadRunData(run, { files, now: new Date() });
@@ -66,6 +66,8 @@ export async function trainStages(stages: Stages, request: RunRequest): Promise<
       ...(await howToBegin(files, run, { resume, isFirst: before === undefined })),
       start: given.start,
       seal: true,
+      // the stages to come run on the device that stood in for a lost one
+      reopen: async (of) => (device = await (request.reopen ?? openGpu)(of)),
     });
     device.workspace.release();
     device.trim();
