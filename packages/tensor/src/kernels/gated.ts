@@ -30,11 +30,13 @@ const activation = (spec: Spec): GateActivation => spec["activation"] as GateAct
 function overPairs(spec: Spec, body: string): string {
   return `
     ${ACTIVATIONS[activation(spec)]}
-    ${overVectors(`
-      let row = i / p.width;
+    ${overVectors(
+      `
       let at_gate = row * p.width + i;
       let at_up = at_gate + p.width;
-      ${body}`)}`;
+      ${body}`,
+      "p.width",
+    )}`;
 }
 /** four lanes' worth where the binding holds vectors, else one number in all components */
 const load = (spec: Spec, from: string): string => (inFours(spec) ? from : `vec4f(${from})`);

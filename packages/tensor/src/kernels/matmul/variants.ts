@@ -80,9 +80,11 @@ export function betterTransposed(product: { rows: number; cols: number; depth: n
   return !isSmall(product) && product.cols <= 16 && product.rows > product.cols;
 }
 
+const classSize = (n: number): number => 2 ** Math.ceil(Math.log2(n));
+
 /** Products of one class run the same variant: sizes count by powers of two, up to where they stop to matter. */
 export function classKey(product: ProductClass, compute: Compute): string {
-  const size = (n: number): number => Math.min(4096, 2 ** Math.ceil(Math.log2(n)));
+  const size = (n: number): number => Math.min(4096, classSize(n));
   const layout = `${product.left === "k" ? "n" : "t"}${product.right === "k" ? "t" : "n"}`;
   const sizes = `${size(product.rows)}x${size(product.cols)}x${size(product.depth)}`;
   return `${layout} ${product.format} ${sizes}${compute === "mixed" ? " mixed" : ""}`;
@@ -153,7 +155,8 @@ function seededName(facts: DeviceFacts, product: ProductClass, compute: Compute)
   if (small) return "shuffle-16x1";
   if (rows <= 8) return rows <= 4 ? "shuffle-4x1" : "shuffle-8x1";
   // more rows and columns per load are faster, as long as they are there, and compile a little longer
-  const large = rows * cols * product.depth >= 2 ** 22;
+  // by the sizes of its class, so that all of a class agree
+  const large = classSize(rows) * classSize(cols) * classSize(product.depth) >= 2 ** 22;
   const wide = slowShuffles(facts) && (cols >= 256 || (cols >= 128 && cols % 64 === 0));
   const fills32 = rows >= 64 || (rows > 16 && rows <= 32); // between them a second tile would be half empty
   if (large && fills32) return wide ? "shuffle-32x2" : "shuffle-32x1";
