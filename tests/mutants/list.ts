@@ -503,7 +503,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "training forgets the adapter's head",
-    file: "packages/sft/src/programs.ts",
+    file: "packages/sft/src/micro-batch.ts",
     find: "outputHead(model, adapter)",
     replace: "outputHead(model, undefined)",
     tests: ["tests/goldens/modules-to-save.test.ts"],
@@ -654,6 +654,20 @@ export const mutants: readonly Mutant[] = [
     find: "microBatchSize === 1 || halvings === HALVINGS",
     replace: "microBatchSize === 0 || halvings === 99",
     tests: ["tests/device-failures.test.ts"],
+  },
+  {
+    name: "a self-check that fails is let through",
+    file: "packages/sft/src/self-check.ts",
+    find: "if (!failed) return;",
+    replace: "if (failed || !failed) return;",
+    tests: ["packages/sft/src/self-check.test.ts"],
+  },
+  {
+    name: "a self-check believes NaN",
+    file: "packages/sft/src/self-check.ts",
+    find: "loss <= tolerance.loss && gradient <= tolerance.gradient",
+    replace: "!(loss > tolerance.loss || gradient > tolerance.gradient)",
+    tests: ["packages/sft/src/self-check.test.ts"],
   },
   {
     name: "a damaged checkpoint is taken",
@@ -1261,7 +1275,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "training does not cap logits",
-    file: "packages/sft/src/programs.ts",
+    file: "packages/sft/src/micro-batch.ts",
     find: "softCap: model.config.logitSoftCap",
     replace: "softCap: undefined",
     tests: ["tests/goldens/lora.test.ts"],

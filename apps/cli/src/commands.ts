@@ -41,9 +41,9 @@ function command<F extends FlagName>(
 export const COMMANDS = {
   train: command({
     summary: "trains an adapter, or weights of the model, as a config says",
-    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--resume | --overwrite] [--profile]"],
+    usage: ["CONFIG.yaml [--set a.b=c ...] [--memory-budget 8GiB] [--resume | --overwrite] [--profile] [--self-check]"],
     positionals: { label: "CONFIG.yaml", min: 1, max: 1 },
-    flags: ["set", "memory-budget", "resume", "overwrite", "profile"],
+    flags: ["set", "memory-budget", "resume", "overwrite", "profile", "self-check"],
     exclusive: [["resume", "overwrite"]],
     finishesOnSignal: true,
     load: () => import("./commands/train.ts"),

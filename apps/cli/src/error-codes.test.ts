@@ -397,6 +397,7 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     argv: ["inspect", "run.yaml", "--html", "model"],
     files: { ...MODEL, "run.yaml": MINIMAL, "d.jsonl": '{"text":"a"}' },
   },
+  SELF_CHECK: cannot("SELF_CHECK", "a kernel must be wrong: see self-check.test.ts", 3),
   DISK_FULL: cannot("DISK_FULL", "a disk must be full: see checkpoint-faults.test.ts", 2),
   DAWN_UNLOADABLE: cannot("DAWN_UNLOADABLE", "the system must lack a library", 4),
   INTERRUPTED: cannot("INTERRUPTED", "a signal must arrive: cli.test.ts sends one", 2),

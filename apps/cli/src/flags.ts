@@ -120,6 +120,10 @@ export const FLAGS = {
     help: "elements that share a scale, a power of two; default 64",
   },
 
+  "self-check": {
+    type: "boolean",
+    help: "first compute the first step in ways that must agree: packed or not, cut or whole, recomputed or stored, replayed or eager",
+  },
   rows: { type: "integer", value: "N", min: 0, help: "samples to show; default 3" },
   from: { type: "number", value: "R", above: 0, help: "lowest rate of the test; default 1e-6" },
   to: { type: "number", value: "R", above: 0, help: "highest rate of the test; default 1" },

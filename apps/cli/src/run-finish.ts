@@ -1,6 +1,13 @@
 // The last part of a training run: what it leaves behind beside its steps.
 
-import { evaluate, type EvalResult, HAND_OVER_FILE, ScorePrograms, unlessAborted } from "@tunesmith/sft";
+import {
+  evaluate,
+  type EvalResult,
+  HAND_OVER_FILE,
+  ScorePrograms,
+  type SelfCheck,
+  unlessAborted,
+} from "@tunesmith/sft";
 import { writePlainAdapter } from "./computed-start.ts";
 import { resolvedConfigText } from "./config/load.ts";
 import type { Context } from "./context.ts";
@@ -30,6 +37,8 @@ export interface TrainDocument extends Progress {
   readonly test: EvalResult | undefined;
   /** what the run has cost */
   readonly probe: ProbeReport | undefined;
+  /** with `--self-check` */
+  readonly self_check?: readonly SelfCheck[];
   readonly seconds: number;
 }
 
@@ -69,6 +78,7 @@ export async function finishRun(
     stopped,
     test,
     probe,
+    ...(run.checks ? { self_check: run.checks } : {}),
   };
 }
 

@@ -3,7 +3,7 @@
 
 import { loadModel } from "@tunesmith/models";
 import { type NodeFiles, nodeFiles } from "@tunesmith/node";
-import type { MemoryChoice, TrainerState, Tuning } from "@tunesmith/sft";
+import type { MemoryChoice, SelfCheck, TrainerState, Tuning } from "@tunesmith/sft";
 import type { Device, Profiler } from "@tunesmith/tensor";
 import { baseCodec } from "./base-weights.ts";
 import { findCheckpoint, restore, runIdentity, withDecisions } from "./checkpoints.ts";
@@ -18,6 +18,7 @@ import { loadRunData, type RunData } from "./run-data.ts";
 import { checkOutput } from "./run-folder.ts";
 import { decided, type PlanDocument, planTheRun } from "./run-plan.ts";
 import { checkpointBytes, withRoom } from "./room.ts";
+import { checkItself } from "./self-check.ts";
 import { begin, type Start, useKernels } from "./stages/hand-over.ts";
 import { tuneRun } from "./tune-run.ts";
 import { requireFolder } from "./tuned-model.ts";
@@ -28,6 +29,7 @@ export interface RunRequest {
   readonly overwrite: boolean;
   readonly resume?: boolean;
   readonly profile?: boolean;
+  readonly selfCheck?: boolean;
   readonly context: Context;
   /** default: one is opened */
   readonly device?: Device;
@@ -61,6 +63,8 @@ export interface PreparedRun {
   readonly updates: number;
   readonly seal: boolean;
   readonly profiler: Profiler | undefined;
+  /** what `--self-check` found */
+  readonly checks: readonly SelfCheck[] | undefined;
 }
 
 const FEW_STEPS = 50;
@@ -106,6 +110,7 @@ export async function prepareRun(
     await restore(files, resumed, tuning, identity, given.smaller ? ["train.micro_batch_size"] : []);
     context.say(`resumed after step ${resumed.state.step}`);
   }
+  const checks = given.selfCheck ? await checkItself(config, { data, tuning, choice, plan }, context) : undefined;
   const profiler = profile ? await startProfile(device, context) : undefined;
   return {
     files,
@@ -120,6 +125,7 @@ export async function prepareRun(
     updates: given.start?.updates ?? 0,
     seal: given.seal ?? false,
     profiler,
+    checks,
   };
 }
 

@@ -3,6 +3,7 @@ import { TunesmithError } from "@tunesmith/core";
 /** What can stop a run. */
 export type SftErrorCode =
   | "NON_FINITE" // a NaN or Inf in gradients (the weights were not changed), parameters or scores
+  | "SELF_CHECK" // two ways to compute the first step disagree
   | "MEMORY_BUDGET" // no way to run fits the memory
   | "CHECKPOINT_MISSING" // nothing to resume from
   | "CHECKPOINT_UNSOUND" // not finished, or changed on disk

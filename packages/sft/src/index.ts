@@ -57,6 +57,8 @@ export type { Replay } from "./replay.ts";
 export { rangeRate, type RangePoint, RateRange, type RateSuggestion } from "./rate-range.ts";
 export { runShape } from "./run-shape.ts";
 export type { RunShape, RunShapeOptions, Sampled } from "./run-shape.ts";
+export { requireSelfCheck, selfCheck, selfCheckText } from "./self-check.ts";
+export type { SelfCheck, SelfCheckOptions } from "./self-check.ts";
 export type { StepMemory } from "./step-memory.ts";
 export { train } from "./train.ts";
 export type { TrainOptions } from "./train.ts";

@@ -2,24 +2,19 @@
 // into the store's gradients), the update (norm, clipping, optimizer, zero gradients), and scoring. Planning a run records
 // the same programs on a device that holds nothing.
 
-import { backward, linearCrossEntropy } from "@tunesmith/autograd";
 import type { Batch } from "@tunesmith/data";
-import { withDropout } from "@tunesmith/lora";
-import { declareTokens, forward, Generator, outputHead, tokenBucket, tokenValues } from "@tunesmith/models";
-import type { DecodeOptions } from "@tunesmith/models";
+import { Generator, tokenBucket, tokenValues } from "@tunesmith/models";
 import { pullToStart, scalarCount } from "@tunesmith/optim";
 import type { Optimizer } from "@tunesmith/optim";
 import { reserveSlots, record } from "@tunesmith/tensor";
-import type { Inputs, Pending, Program, Tensor } from "@tunesmith/tensor";
+import type { Pending, Program } from "@tunesmith/tensor";
 import type { LossTerms, TokenLosses, UpdateResult } from "./loss-terms.ts";
+import { computeMicroBatch, type MicroBatchAt, microBatchValues } from "./micro-batch.ts";
 import { recordReplay } from "./replay.ts";
 import type { RunShape } from "./run-shape.ts";
 import { ScorePrograms } from "./score.ts";
-import { rowsFor } from "./step-memory.ts";
 import type { StepMemory } from "./step-memory.ts";
-import { counterValues, declareCounters, seedWords } from "./counters.ts";
-import { declareNoise, noiseValues } from "./embedding-noise.ts";
-import { declareTargets, targetValues } from "./targets.ts";
+import { targetValues } from "./targets.ts";
 import type { Tuning } from "./tuning.ts";
 
 export interface RunProgramsOptions {
@@ -49,7 +44,12 @@ export class RunPrograms {
     this.#microBatches = new Map(
       [...shape.microBatches].map(([tokens, inFlight]) => [
         tokens,
-        recordMicroBatch(tuning, tokens, inFlight, options),
+        record(
+          tuning.model.device,
+          `micro-batch of ${tokens} tokens`,
+          (inputs) => computeMicroBatch(tuning, inputs, tokens, options),
+          { inFlight },
+        ),
       ]),
     );
     this.#update = record(tuning.store.device, "update", (inputs) => {
@@ -84,27 +84,12 @@ export class RunPrograms {
   /**
    * Adds the gradients of Σ_t weights_t · (CE_t and its loss terms) to the store.
    * @param weights - `[T]` share of each target in the step's objective
-   * @param at.step - of the update, from 0
-   * @param at.firstSegment - segments in earlier micro-batches of the step: dropout and noise count examples over the whole step
    * @returns `[bucket]` numbers each
    */
-  microBatch(
-    batch: Batch,
-    weights: Float32Array,
-    at: { readonly step: number; readonly firstSegment: number },
-  ): Promise<TokenLosses> {
-    const { model, dropout } = this.#tuning;
-    const { noise } = this.#terms;
+  microBatch(batch: Batch, weights: Float32Array, at: MicroBatchAt): Promise<TokenLosses> {
     const tokens = tokenBucket(batch.inputIds.length);
     const program = this.#microBatches.get(tokens)!;
-    const limits = { vocab: model.config.vocabSize, positions: model.positions };
-    const pending = program.replay({
-      ...tokenValues(batch, tokens, limits),
-      ...targetValues(batch, weights, tokens),
-      ...(dropout || noise ? counterValues(batch, tokens, at) : {}),
-      ...(dropout ? { seed: seedWords(dropout.seed) } : {}),
-      ...(noise ? noiseValues(batch, tokens, noise, model.config.hiddenSize) : {}),
-    });
+    const pending = program.replay(microBatchValues(this.#tuning, batch, weights, { tokens, at, terms: this.#terms }));
     return output(pending, (values) => values as unknown as TokenLosses);
   }
 
@@ -137,45 +122,6 @@ export class RunPrograms {
     for (const program of this.all) program.dispose();
     this.generator.dispose();
   }
-}
-
-function recordMicroBatch(
-  tuning: Tuning,
-  tokens: number,
-  inFlight: number,
-  { memory = {}, terms = {} }: { memory?: StepMemory; terms?: LossTerms },
-): Program {
-  const { model, adapter, dropout } = tuning;
-  const { recompute, chunkRows } = memory;
-  const randomized = (inputs: Inputs, positions: Tensor): DecodeOptions => {
-    if (!dropout && !terms.noise) return { adapter };
-    const counters = declareCounters(inputs, tokens, positions);
-    return {
-      adapter:
-        adapter && dropout
-          ? withDropout(adapter, dropout.p, { ...counters, seed: inputs.input("seed", [2], "u32") })
-          : adapter,
-      onEmbedding: terms.noise && declareNoise(inputs, tokens, counters),
-    };
-  };
-  return record(
-    model.device,
-    `micro-batch of ${tokens} tokens`,
-    (inputs) => {
-      const sequence = declareTokens(inputs, tokens);
-      const hidden = forward(model, sequence, { ...randomized(inputs, sequence.positions), recompute });
-      const { loss, ...perToken } = linearCrossEntropy(hidden, outputHead(model, adapter), {
-        ...declareTargets(inputs, tokens),
-        softCap: model.config.logitSoftCap,
-        chunkRows: rowsFor(tokens, chunkRows),
-        labelSmoothing: terms.labelSmoothing,
-        zLoss: terms.zLoss,
-      });
-      backward(loss);
-      return perToken;
-    },
-    { inFlight },
-  );
 }
 
 /** A pending output as a promise whose failure is not "unhandled" while earlier ones are still awaited. */

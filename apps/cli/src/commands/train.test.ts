@@ -130,6 +130,18 @@ describe("a run", () => {
     expect(readFileSync(join(cwd, "again", name)).equals(readFileSync(at(name)))).toBe(true);
   });
 
+  test("--self-check: four ways agree on the first step, and the run's bytes stay", async () => {
+    await trained;
+    const checked = await runCli(["train", "run.yaml", "--set", "output=checked", "--self-check", "--json"], { cwd });
+    expect(checked.exitCode).toBe(0);
+    expect(checked.stderr.match(/^self-check: .* differs by .*: ok$/gm)).toHaveLength(4);
+    expect((checked.document()["self_check"] as object[]).map((check) => "ok" in check && check.ok)).toEqual(
+      Array.from({ length: 4 }, () => true),
+    );
+    const name = join("adapter", "adapter_model.safetensors");
+    expect(readFileSync(join(cwd, "checked", name)).equals(readFileSync(at(name)))).toBe(true);
+  });
+
   test("padding instead of packing changes no loss", async () => {
     await trained;
     const padded = await runCli(["train", "run.yaml", "--set", "output=padded", "--set", "data.packing=false"], {

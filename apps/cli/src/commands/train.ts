@@ -8,12 +8,12 @@ import { trainRun } from "../train-run.ts";
 
 export async function run(
   [path]: readonly string[],
-  options: Options<"set" | "memory-budget" | "resume" | "overwrite" | "profile">,
+  options: Options<"set" | "memory-budget" | "resume" | "overwrite" | "profile" | "self-check">,
   context: Context,
 ): Promise<Outcome> {
   const runs = await loadRuns(path!, { cwd: context.cwd, sets: setsOf(options) });
-  const { overwrite, resume, profile } = options;
-  const request = { overwrite, resume, profile, context };
+  const { overwrite, resume, profile, selfCheck } = options;
+  const request = { overwrite, resume, profile, selfCheck, context };
   const document = runs[0].stage
     ? await trainStages(runs, request)
     : await trainRun(await withBase(runs[0], nodeFiles(), context), request);
