@@ -108,12 +108,8 @@ export async function* train(tuning: Tuning, options: TrainOptions): AsyncGenera
       if (result) yield { type: "eval", step, result };
     }
     if (!sampling || !due.samples || signal?.aborted) return;
-    const samples = await programs.generator
-      .generate(sampling.prompts, { ...sampling, ...(signal ? { signal } : {}) })
-      .catch((error: unknown) => {
-        if (signal?.aborted) return undefined;
-        throw error;
-      });
+    const drawn = programs.generator.generate(sampling.prompts, { ...sampling, ...(signal ? { signal } : {}) });
+    const samples = await unlessAborted(signal, drawn);
     if (samples) yield { type: "sample", step, samples };
   };
   let flight: Flight | undefined;

@@ -90,6 +90,25 @@ describe("samples of a run", () => {
     ]);
     expect(readFileSync(join(other, "run", "adapter", "adapter_model.safetensors")).equals(bytes)).toBe(true);
   });
+  test("a signal while they are drawn is obeyed, and --resume draws them", async () => {
+    const stopped = workplace();
+    const controller = new AbortController();
+    const set = "sample={path: prompts.jsonl, steps: [3], max_new_tokens: 100, temperature: 1}";
+    const running = runCli(["train", "run.yaml", "--json", "--set", set], { cwd: stopped, signal: controller.signal });
+    const metrics = join(stopped, "run", "metrics.jsonl");
+    const watch = setInterval(() => {
+      // the third step has landed: samples come next
+      if (existsSync(metrics) && readFileSync(metrics, "utf8").includes('"step":3,')) controller.abort("SIGINT");
+    }, 1);
+    const { exitCode: code, document } = await running;
+    clearInterval(watch);
+    expect([code, document()]).toMatchObject([130, { stopped: "signal" }]);
+    await runCli(["train", "run.yaml", "--resume", "--set", set], { cwd: stopped });
+    const whole = workplace();
+    await train(whole, set);
+    const drawn = (folder: string): string => readFileSync(join(folder, "run", "samples", "step-3.jsonl"), "utf8");
+    expect(drawn(stopped)).toBe(drawn(whole));
+  });
   test("may be drawn after chosen updates", async () => {
     const chosen = workplace();
     await train(chosen, "sample={path: prompts.jsonl, steps: [1], max_new_tokens: 2, temperature: 1}");
