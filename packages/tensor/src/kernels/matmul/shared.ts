@@ -191,14 +191,21 @@ function touched(spec: MatmulSpec, tileRows: number, tileCols: number): string {
  * share columns, so that the right operand, the larger traffic, stays in cache.
  */
 export function tileOfGroup(spec: MatmulSpec, tileRows: number, tileCols: number): string {
+  // beside blocks, columns differ in their work, and software devices give each thread one range of groups
+  const uneven = spec.diagonal === "right" || spec.diagonal === "out";
+  const place = uneven
+    ? "let row_tile = tile / col_tiles; let col_tile = tile % col_tiles;"
+    : "let row_tile = tile % row_tiles; let col_tile = tile / row_tiles;";
   return `
       let row_tiles = select((p.rows + ${tileRows - 1}u) / ${tileRows}u, num_workgroups.x, (p.flags & ${ROW_TILES}u) != 0u);
-      let tiles = row_tiles * ((p.cols + ${tileCols - 1}u) / ${tileCols}u);
+      let col_tiles = (p.cols + ${tileCols - 1}u) / ${tileCols}u;
+      let tiles = row_tiles * col_tiles;
       let slice = group / tiles;
       if (slice >= p.slices) { return; }
       let tile = group - slice * tiles;
-      let row0 = (tile % row_tiles) * ${tileRows}u;
-      let col0 = (tile / row_tiles) * ${tileCols}u;
+      ${place}
+      let row0 = row_tile * ${tileRows}u;
+      let col0 = col_tile * ${tileCols}u;
       ${spec.diagonal === "right" ? "var" : "let"} k_first = slice * p.chunk;
       ${spec.diagonal === "right" ? "var" : "let"} k_end = min(k_first + p.chunk, p.depth);
       ${touched(spec, tileRows, tileCols)}`;
