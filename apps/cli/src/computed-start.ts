@@ -59,7 +59,7 @@ async function withComputedStart(loaded: LoadedConfig, files: Files, context: Co
   const beside = await markOf(files, dirname(config.model));
   if (beside && kind !== "loftq" && config.model === files.join(dirname(config.model), "model")) {
     if (JSON.stringify(beside.settings) === JSON.stringify(settings))
-      return ready(loaded, dirname(config.model), beside);
+      return ready(files, loaded, dirname(config.model), beside);
     throw configError(
       {
         code: "CONFIG_CONFLICT",
@@ -85,7 +85,7 @@ async function withComputedStart(loaded: LoadedConfig, files: Files, context: Co
     await clear(files, folder, found);
     await newFolder(folder, (at) => write(files, at, { loaded, kind, mark }));
   }
-  return ready(loaded, folder, mark);
+  return ready(files, loaded, folder, mark);
 }
 
 /**
@@ -114,10 +114,10 @@ function computedStart({ tune }: ResolvedConfig): ComputedStart | undefined {
   return asked === "pissa" || asked === "olora" || asked === "loftq" ? asked : undefined;
 }
 
-function ready(loaded: LoadedConfig, folder: string, { model }: Mark): LoadedConfig {
+function ready(files: Files, loaded: LoadedConfig, folder: string, { model }: Mark): LoadedConfig {
   const whole = computedStart(loaded.config) === "loftq";
-  const config = whole ? loaded.config : { ...loaded.config, model: `${folder}/model` };
-  return { ...loaded, config, start: { adapter: `${folder}/adapter`, original: whole ? undefined : model } };
+  const config = whole ? loaded.config : { ...loaded.config, model: files.join(folder, "model") };
+  return { ...loaded, config, start: { adapter: files.join(folder, "adapter"), original: whole ? undefined : model } };
 }
 
 function settingsOf({ tune }: ResolvedConfig): Record<string, unknown> {
