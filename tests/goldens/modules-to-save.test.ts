@@ -86,18 +86,23 @@ test.each(["llama-untied", "qwen2-tied"])("rows of tokens get the gradients of f
   expect(compared).toBe(tied ? 1 : 2);
 });
 
-test("biases of the targets get the gradients of full fine-tuning, and no decay", async () => {
-  const model = await loadModel(device, nodeFiles(), goldenPath("models", "qwen2-tied"));
-  const targets = { ...config({}), targetModules: ["q_proj", "v_proj", "o_proj"], bias: "lora_only" as const };
-  const tuned = tuneLora(model, targets, { seed: 1 });
-  const golden = readGolden("models", "qwen2-tied", "golden_plain.safetensors");
+test.each<[string, string, string[], NonNullable<Options["bias"]>, number]>([
+  ["biases of the targets", "qwen2-tied", ["q_proj", "v_proj", "o_proj"], "lora_only", 2], // o_proj has none
+  ["all biases", "qwen2-tied", ["q_proj", "v_proj", "o_proj"], "all", 3],
+  ["all biases, also of norms", "gpt2", ["c_attn"], "all", 6],
+])("%s get the gradients of full fine-tuning, and no decay: %s", async (_, base, targetModules, bias, perLayer) => {
+  const model = await loadModel(device, nodeFiles(), goldenPath("models", base));
+  const tuned = tuneLora(model, { ...config({}), targetModules, bias }, { seed: 1 });
+  const golden = readGolden("models", base, "golden_plain.safetensors");
   const options = { totalSteps: 1, window: () => [[0, 1]], lr: () => 0, clip: undefined, packing: true };
   const [step] = await runSteps(tuned, golden, options);
   expect(Math.abs(step!.loss - golden.get("loss")!.values[0]!)).toBeLessThan(2e-5);
-  const expected = readGolden("models", "qwen2-tied", "grads_plain.safetensors");
-  expect([...tuned.adapter.biases.keys()]).toHaveLength(2 * model.config.layers); // o_proj has none
+  const expected = readGolden("models", base, "grads_plain.safetensors");
+  const final = base === "gpt2" ? 1 : 0; // its last norm has one
+  expect([...tuned.adapter.biases.keys()]).toHaveLength(perLayer * model.config.layers + final);
   for (const path of tuned.adapter.biases.keys()) {
-    const m = await tuned.store.read(`base_model.model.${path}.base_layer.bias`, "m");
+    const own = tuned.adapter.modules.has(path) ? ".base_layer" : "";
+    const m = await tuned.store.read(`base_model.model.${path}${own}.bias`, "m");
     const gradient = m.map((value) => value / 0.1);
     expect(gradientError(gradient, expected.get(`${path}.bias`)!.values), path).toBeLessThan(1e-4);
   }
@@ -113,6 +118,7 @@ describe.each<[string, Partial<Options>]>([
   ["qwen2-tied", { modulesToSave: ["lm_head"] }],
   ["qwen2-tied", { modulesToSave: ["embed_tokens"] }],
   ["qwen2-tied", {}], // biases alone
+  ["gpt2", { targetModules: ["c_attn"], bias: "all" }],
   ["llama-untied", { trainableTokens: { lm_head: TOKENS } }],
   ["llama-bf16", { trainableTokens: { embed_tokens: TOKENS, lm_head: TOKENS } }],
   ["qwen2-tied", { trainableTokens: TOKENS }],
@@ -124,7 +130,7 @@ describe.each<[string, Partial<Options>]>([
   let moved: Float32Array;
   beforeAll(async () => {
     model = await loadModel(device, nodeFiles(), goldenPath("models", base));
-    const tuned = tuneLora(model, { ...config(options), bias: "lora_only" }, { seed: 1 });
+    const tuned = tuneLora(model, { bias: "lora_only", ...config(options) }, { seed: 1 });
     start = await logitsOf(model, tuned.adapter, IDS);
     for (const [i, name] of tuned.store.names.entries()) {
       const values = await tuned.store.read(name, "values");

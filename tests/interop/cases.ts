@@ -123,6 +123,11 @@ export const ADAPTERS: Readonly<Record<string, AdapterCase>> = {
     },
   },
   biases: { base: "qwen2", config: { r: 4, lora_alpha: 8, target_modules: ["q_proj", "o_proj"], bias: "lora_only" } },
+  all_biases: { base: "qwen2", config: { r: 4, lora_alpha: 8, target_modules: ["q_proj", "o_proj"], bias: "all" } },
+  conv1d_all_biases: {
+    base: "gpt2",
+    config: { r: 4, lora_alpha: 8, target_modules: ["c_attn"], bias: "all", fan_in_fan_out: true },
+  },
   conv1d_biases: {
     base: "gpt2",
     config: { r: 4, lora_alpha: 8, target_modules: ["c_attn", "c_fc"], bias: "lora_only", fan_in_fan_out: true },

@@ -123,6 +123,13 @@ export const mutants: readonly Mutant[] = [
     tests: ["packages/optim/src/adamw8bit.test.ts"],
   },
   {
+    name: "bias: all leaves the shifts of norms alone",
+    file: "packages/models/src/decoder.ts",
+    find: "? layerNorm(x, weight, { eps, bias: adapter?.bias?.(path) ?? bias })",
+    replace: "? layerNorm(x, weight, { eps, bias })",
+    tests: ["tests/goldens/modules-to-save.test.ts"],
+  },
+  {
     name: "PiSSA leaves the adapter's scale out",
     file: "packages/lora/src/starts.ts",
     find: "Math.sqrt(value / scale)",

@@ -392,7 +392,7 @@ const CASES: { readonly [Code in ErrorCode]: Case } = {
     argv: ["train", "run.yaml", "--overwrite"],
     files: { ...MODEL, "run.yaml": MINIMAL, "run/thesis.txt": "" },
   },
-  NOT_SUPPORTED: config(`${MINIMAL}tune: {bias: all}\n`),
+  NOT_SUPPORTED: config(`${MINIMAL}tune: {init_lora_weights: pissa_niter_4}\n`),
   SYSTEM_ERROR: {
     argv: ["inspect", "run.yaml", "--html", "model"],
     files: { ...MODEL, "run.yaml": MINIMAL, "d.jsonl": '{"text":"a"}' },

@@ -15,7 +15,7 @@ export function loraConfigOf({ tune }: ResolvedConfig): LoraConfig {
     alphaPattern: tune.alpha_pattern,
     dropout: tune.dropout,
     useDora: tune.use_dora,
-    bias: tune.bias === "lora_only" ? tune.bias : undefined,
+    bias: tune.bias === "none" ? undefined : tune.bias,
     modulesToSave: tune.modules_to_save,
   };
 }

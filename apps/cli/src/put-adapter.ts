@@ -1,6 +1,6 @@
 import type { Files } from "@tunesmith/core";
 import { readPeft, resolveTokenRows } from "@tunesmith/lora";
-import { linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
+import { biasSizes, linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
 import { openSafetensors, toF32 } from "@tunesmith/safetensors";
 import { tuneLora } from "@tunesmith/sft";
 import { checkAgainstAdapter } from "./config/init-from.ts";
@@ -22,7 +22,8 @@ export async function putAdapter(
   if (tune.init_from !== null) {
     const replaceable = replaceableWeights(model.config);
     const tied = model.config.tiedHead;
-    const from = await readPeft(files, tune.init_from, linearPaths(model.config), replaceable, { tied });
+    const biases = biasSizes(model.config);
+    const from = await readPeft(files, tune.init_from, linearPaths(model.config), replaceable, { tied, biases });
     checkAgainstAdapter(loaded, from, resolveTokenRows({ trainableTokens: tokens }, replaceable, tied));
     return tuneLora(model, { ...from.config, dropout: tune.dropout }, { seed, from, moments, loraPlusRatio });
   }

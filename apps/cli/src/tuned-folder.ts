@@ -4,7 +4,7 @@
 import type { Files } from "@tunesmith/core";
 import type { ChatTemplates } from "@tunesmith/data";
 import { readPeft, writePeft } from "@tunesmith/lora";
-import { linearPaths, replaceableWeights, writeTrainedModel } from "@tunesmith/models";
+import { biasSizes, linearPaths, replaceableWeights, writeTrainedModel } from "@tunesmith/models";
 import { openModel, toF32 } from "@tunesmith/safetensors";
 import type { Tuning } from "@tunesmith/sft";
 import { copyFile, copyModelFiles, copyTemplates, editConfig, setDtype, writeTemplates } from "./model-files.ts";
@@ -60,7 +60,7 @@ export async function writeTuned(
 export async function readTuned(files: Files, folder: string, { adapter, store, model }: Tuning): Promise<void> {
   if (adapter) {
     const { config } = model;
-    const options = { tied: config.tiedHead };
+    const options = { tied: config.tiedHead, biases: biasSizes(config) };
     const { values } = await readPeft(files, folder, linearPaths(config), replaceableWeights(config), options);
     for (const name of store.names) store.write(name, "values", values.get(name)!);
     return;

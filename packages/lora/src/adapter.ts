@@ -55,15 +55,35 @@ export function peftNames(path: string): Readonly<Record<"a" | "b" | "magnitude"
   };
 }
 
-/** The targets whose bias trains. */
-export function biasedTargets(config: LoraConfig, targets: readonly string[], sizes: LinearSizes): string[] {
-  return config.bias === undefined ? [] : targets.filter((path) => sizes.get(path)!.bias);
+/**
+ * The biases that train: module path → PEFT name and size.
+ * @param all - sizes of all biases of the model, by module path
+ */
+export function trainedBiases(
+  config: LoraConfig,
+  targets: readonly string[],
+  sizes: LinearSizes,
+  all: ReadonlyMap<string, number> = new Map(),
+): Map<string, { readonly name: string; readonly size: number }> {
+  const biases = new Map<string, { name: string; size: number }>();
+  if (config.bias !== undefined)
+    for (const path of targets)
+      if (sizes.get(path)!.bias) biases.set(path, { name: peftNames(path).bias, size: sizes.get(path)!.out });
+  if (config.bias === "all")
+    for (const [path, size] of all) if (!biases.has(path)) biases.set(path, { name: plainBiasName(path), size });
+  return biases;
+}
+
+/** Name in a PEFT file of a bias that belongs to no target. */
+export function plainBiasName(path: string): string {
+  return `base_model.model.${path}.bias`;
 }
 
 /**
  * Every tensor of an adapter on `targets`: PEFT name → shape. All A come first, then all B: those of projections of one
  * input adjoin in a parameter store, and share their products. DoRA's magnitudes come next, modules that are saved whole last.
  * @param others.saved - the latter, see `resolveSaved`
+ * @param others.biases - sizes of all biases of the model, for `bias: all`
  * @param others.tokenRows - rows of embedding and head, `[n, dim]` each; behind all else
  */
 export function loraShapes(
@@ -73,13 +93,18 @@ export function loraShapes(
   {
     saved = new Map(),
     tokenRows = new Map(),
-  }: { readonly saved?: ReplaceableWeights; readonly tokenRows?: ReplaceableWeights } = {},
+    biases,
+  }: {
+    readonly saved?: ReplaceableWeights;
+    readonly tokenRows?: ReplaceableWeights;
+    readonly biases?: ReadonlyMap<string, number> | undefined;
+  } = {},
 ): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
   for (const path of targets) shapes.set(peftNames(path).a, [moduleRank(config, path).r, sizes.get(path)!.in]);
   for (const path of targets) shapes.set(peftNames(path).b, [sizes.get(path)!.out, moduleRank(config, path).r]);
   if (config.useDora) for (const path of targets) shapes.set(peftNames(path).magnitude, [sizes.get(path)!.out]);
-  for (const path of biasedTargets(config, targets, sizes)) shapes.set(peftNames(path).bias, [sizes.get(path)!.out]);
+  for (const { name, size } of trainedBiases(config, targets, sizes, biases).values()) shapes.set(name, [size]);
   for (const [path, shape] of saved) shapes.set(savedName(path), shape);
   for (const [path, shape] of tokenRows) shapes.set(tokenRowsName(path), shape);
   return shapes;
@@ -90,7 +115,7 @@ export function loraShapes(
  * @param tensor - the tensor of a PEFT name
  * @param base - the weight of a module of the base; DoRA's magnitudes are relative to its norms
  * @param own.saved - weights that stand in for the base's, by module path
- * @param own.biased - modules with a bias of the adapter's own
+ * @param own.biases - those of the adapter's own, see `trainedBiases`
  * @param own.tokenRows - ids of rows of the adapter's own, by module path
  */
 export function assembleLora(
@@ -100,7 +125,7 @@ export function assembleLora(
   base: (path: string) => BaseWeight,
   own: {
     readonly saved: ReadonlyMap<string, Weight>;
-    readonly biased: readonly string[];
+    readonly biases: ReturnType<typeof trainedBiases>;
     readonly tokenRows: TokenRows;
   },
 ): LoraAdapter {
@@ -117,7 +142,7 @@ export function assembleLora(
     }
   }
   const { saved } = own;
-  const biases = new Map(own.biased.map((path) => [path, tensor(peftNames(path).bias)]));
+  const biases = new Map([...own.biases].map(([path, { name }]) => [path, tensor(name)]));
   const tokenRows = new Map(
     [...own.tokenRows].map(([path, ids]) => [
       path,

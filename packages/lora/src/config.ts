@@ -22,8 +22,8 @@ export interface LoraConfig {
   readonly dropout?: number | undefined;
   /** weight-decomposed: a magnitude per output beside the low-rank direction */
   readonly useDora?: boolean | undefined;
-  /** biases of the targets train too; default none */
-  readonly bias?: "lora_only" | undefined;
+  /** biases of the targets train too, or all biases of the model; default none */
+  readonly bias?: "lora_only" | "all" | undefined;
   /** the output head or the embedding, trained whole: paths, or what they end with from a dot on */
   readonly modulesToSave?: readonly string[] | undefined;
   /** rows of the embedding that train, or rows by the name of embedding or output head: PEFT's `trainable_token_indices` */

@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export { assembleLora, biasedTargets, frozenTensors, initialLora, loraShapes, peftNames } from "./adapter.ts";
+export { assembleLora, frozenTensors, initialLora, loraShapes, peftNames, trainedBiases } from "./adapter.ts";
 export { COMBINATIONS, combineAdapters, resizeAdapter } from "./algebra/combine.ts";
 export type { Combination, CombineOptions } from "./algebra/combine.ts";
 export { diffAdapters } from "./algebra/diff.ts";

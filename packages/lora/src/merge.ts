@@ -2,7 +2,7 @@
 
 import { fromF32, toF32 } from "@tunesmith/safetensors";
 import type { TensorSource, TensorToWrite } from "@tunesmith/safetensors";
-import { type LinearSizes, peftNames } from "./adapter.ts";
+import type { LinearSizes } from "./adapter.ts";
 import { type Update, updatesOf } from "./algebra/modules.ts";
 import { LoraError } from "./errors.ts";
 import type { PeftAdapter } from "./peft.ts";
@@ -36,9 +36,9 @@ export function mergeAdapter(
 ): Map<string, TensorToWrite> {
   const updates = new Map([...updatesOf(adapter)].map(([path, update]) => [`${path}.weight`, { path, update }]));
   const whole = new Map(savedPaths(adapter).map((path) => [`${path}.weight`, adapter.values.get(savedName(path))!]));
-  const biases = adapter.targets.flatMap((path): [string, Float32Array][] => {
-    const bias = adapter.values.get(peftNames(path).bias);
-    return bias ? [[`${path}.bias`, bias]] : [];
+  const biases = [...adapter.values].flatMap(([name, bias]): [string, Float32Array][] => {
+    const path = /^base_model\.model\.(.+?)(?:\.base_layer)?\.bias$/.exec(name)?.[1];
+    return path === undefined ? [] : [[`${path}.bias`, bias]];
   });
   for (const [name, bias] of biases) whole.set(name, bias);
   const rows = new Map([...(adapter.tokenRows ?? [])].map(([path, ids]) => [`${path}.weight`, { path, ids }]));

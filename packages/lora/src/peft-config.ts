@@ -71,7 +71,8 @@ export function readPeftConfig(text: string, path: string): { config: LoraConfig
   const type = json.get("peft_type");
   if (type !== "LORA") throw unsupported(path, "peft_type", type);
   const bias = json.get("bias");
-  if (bias !== undefined && bias !== "none" && bias !== "lora_only") throw unsupported(path, "bias", bias);
+  if (bias !== undefined && bias !== "none" && bias !== "lora_only" && bias !== "all")
+    throw unsupported(path, "bias", bias);
   const start = json.get("init_lora_weights");
   if (typeof start === "string" && !STARTS.includes(start)) throw unsupported(path, "init_lora_weights", start);
   for (const key of OFF) if (!isOff(json.get(key))) throw unsupported(path, key, json.get(key));
@@ -103,7 +104,7 @@ function optional(json: JsonObject, path: string): Partial<LoraConfig> {
     rankPattern: pattern(json, path, "rank_pattern"),
     alphaPattern: pattern(json, path, "alpha_pattern"),
     useDora: on("use_dora") === undefined ? undefined : true,
-    bias: json.get("bias") === "lora_only" ? ("lora_only" as const) : undefined,
+    bias: json.get("bias") === "none" ? undefined : (json.get("bias") as LoraConfig["bias"]),
     modulesToSave: listOf(json, path, "modules_to_save", "string"),
     trainableTokens: tokens(json, path),
     fanInFanOut: on("fan_in_fan_out") === undefined ? undefined : true,

@@ -118,7 +118,7 @@ describe("readPeftConfig", () => {
   });
   test.each([
     { peft_type: "IA3" },
-    { bias: "all" },
+    { bias: "some" },
     { ensure_weight_tying: true },
     { init_lora_weights: "pissa_niter_4" },
     { lora_bias: true },

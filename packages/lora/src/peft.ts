@@ -4,7 +4,7 @@
 import type { Files } from "@tunesmith/core";
 import { nearest } from "@tunesmith/core";
 import { openSafetensors, toF32, writeSafetensors } from "@tunesmith/safetensors";
-import { loraShapes, peftNames } from "./adapter.ts";
+import { loraShapes, peftNames, plainBiasName } from "./adapter.ts";
 import type { LoraConfig } from "./config.ts";
 import type { LinearSize, LinearSizes, LoraAdapter } from "./adapter.ts";
 import { LoraError } from "./errors.ts";
@@ -30,6 +30,7 @@ export interface PeftAdapter {
  * Reads a PEFT folder against the linear layers of a model.
  * @param replaceable - weights that an adapter may bring, whole or rows of them: the model's embedding and output head
  * @param options.tied - those are one weight; default false
+ * @param options.biases - sizes of all biases of the model, by module path, for adapters with `bias: all`
  * @throws LoraError for an unsupported config or any tensor that is missing, unexpected or of another shape
  */
 export async function readPeft(
@@ -37,7 +38,7 @@ export async function readPeft(
   folder: string,
   sizes: LinearSizes,
   replaceable: ReplaceableWeights = new Map(),
-  { tied = false }: { readonly tied?: boolean } = {},
+  { tied = false, biases }: { readonly tied?: boolean; readonly biases?: ReadonlyMap<string, number> } = {},
 ): Promise<PeftAdapter> {
   const configPath = files.join(folder, "adapter_config.json");
   const file = await files.open(configPath);
@@ -47,7 +48,7 @@ export async function readPeft(
   const saved = new Map(resolveSaved(config, replaceable).map((name) => [name, replaceable.get(name)!]));
   const tokenRows = resolveTokenRows(config, replaceable, tied);
   const rows = tokenRowShapes(tokenRows, replaceable);
-  const shapes = loraShapes(config, targets, sizes, { saved, tokenRows: rows });
+  const shapes = loraShapes(config, targets, sizes, { saved, tokenRows: rows, biases });
 
   const path = files.join(folder, "adapter_model.safetensors");
   const tensors = await openSafetensors(files, path);
@@ -102,12 +103,15 @@ export async function readPeftAlone(files: Files, folder: string): Promise<PeftA
   const tensors = await openSafetensors(files, files.join(folder, "adapter_model.safetensors"));
   const sizes = new Map<string, LinearSize>();
   const whole = new Map<string, readonly [number, number]>();
+  const biases = new Map<string, number>();
   try {
     for (const [name, { shape }] of tensors.tensors) {
       const [, path, side] = /^base_model\.model\.(.+?)(?:\.lora_([AB]))?\.weight$/.exec(name) ?? [];
       const biased = /^base_model\.model\.(.+)\.base_layer\.bias$/.exec(name)?.[1];
       const rowsOf = /^base_model\.model\.(.+)\.token_adapter\.trainable_tokens_delta$/.exec(name)?.[1];
       if (rowsOf !== undefined) whole.set(rowsOf, [Number.MAX_SAFE_INTEGER, shape[1] ?? 0]);
+      const plain = /^base_model\.model\.(.+)(?<!\.base_layer)\.bias$/.exec(name)?.[1];
+      if (plain !== undefined) biases.set(plain, shape[0] ?? 0);
       if (biased !== undefined) sizes.set(biased, { ...(sizes.get(biased) ?? { in: 0, out: 0 }), bias: true });
       if (path === undefined) continue; // readPeft names it
       if (side === undefined) whole.set(path, [shape[0] ?? 0, shape[1] ?? 0]);
@@ -120,7 +124,7 @@ export async function readPeftAlone(files: Files, folder: string): Promise<PeftA
   } finally {
     await tensors.close();
   }
-  return readPeft(files, folder, sizes, whole);
+  return readPeft(files, folder, sizes, whole, { biases });
 }
 
 /** Writes an adapter as PEFT does: f32 tensors under PEFT's names, the tensors first, the config last. */
@@ -140,8 +144,9 @@ export async function writePeft(files: Files, folder: string, adapter: LoraAdapt
     }
   }
   for (const [path, bias] of adapter.biases) {
-    shapes.set(peftNames(path).bias, bias.shape);
-    values.set(peftNames(path).bias, (await bias.read()) as Float32Array);
+    const name = adapter.modules.has(path) ? peftNames(path).bias : plainBiasName(path);
+    shapes.set(name, bias.shape);
+    values.set(name, (await bias.read()) as Float32Array);
   }
   for (const [path, weight] of adapter.saved) {
     shapes.set(savedName(path), weight.shape);

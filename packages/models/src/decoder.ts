@@ -60,7 +60,7 @@ export interface Adapter {
   at(path: string): LowRank | undefined;
   /** a weight that stands in for the base's */
   weight?(path: string): Weight | undefined;
-  /** a bias that stands in for that of a linear layer */
+  /** a bias that stands in for that of a linear layer or a norm */
   bias?(path: string): Tensor | undefined;
   /** changes to rows of the embedding or the output head; a head that is tied to the embedding has the embedding's */
   changedRows?(path: string): ChangedRows | undefined;
@@ -138,7 +138,7 @@ export function decode(
     x = options.recompute === "layer" ? recompute(model.device, run) : run();
     options.onHidden?.(x, i + 1);
   }
-  return normalize(config, x, model.norm);
+  return normalize(config, x, model.norm, adapter);
 }
 
 function layerContext(
@@ -171,10 +171,10 @@ function layerContext(
         headDim,
         rotary: turned && tables ? { positions, ...tables } : undefined,
       }),
-    norm: (x, weight, groups) => normalize(config, x, weight, groups),
-    addNorm: (x, y, { weight, bias }) =>
+    norm: (x, norm, groups) => normalize(config, x, norm, adapter, groups),
+    addNorm: (x, y, { path, weight, bias }) =>
       config.norm === "layer"
-        ? addLayerNorm(x, y, weight, { eps, bias })
+        ? addLayerNorm(x, y, weight, { eps, bias: adapter?.bias?.(path) ?? bias })
         : addRmsNorm(x, y, weight, { eps, offset: gainOffset(config) }),
     rotate: (x, heads) => (tables ? rope(x, { positions, ...tables, heads, headDim }) : x),
     attend: (q, k, v) => attend(layer, q, k, v),
@@ -186,9 +186,15 @@ function gainOffset({ norm }: ModelConfig): number {
   return norm === "rms_offset" ? 1 : 0;
 }
 
-function normalize(config: ModelConfig, x: Tensor, { weight, bias }: Norm, groups = 1): Tensor {
+function normalize(
+  config: ModelConfig,
+  x: Tensor,
+  { path, weight, bias }: Norm,
+  adapter: Adapter | undefined,
+  groups = 1,
+): Tensor {
   const { norm, normEps: eps } = config;
   return norm === "layer"
-    ? layerNorm(x, weight, { eps, bias })
+    ? layerNorm(x, weight, { eps, bias: adapter?.bias?.(path) ?? bias })
     : rmsNorm(x, weight, { eps, groups, offset: gainOffset(config) });
 }

@@ -24,7 +24,7 @@ export { drawModel } from "./draw.ts";
 export { type Growth, writeGrownModel } from "./grow.ts";
 export { loadModel } from "./load.ts";
 export { planModel, readModelFormats } from "./plan-model.ts";
-export { headIsTiedTo, linearPaths, parameterShapes, replaceableWeights } from "./parameters.ts";
+export { biasSizes, headIsTiedTo, linearPaths, parameterShapes, replaceableWeights } from "./parameters.ts";
 export { ofOneInput } from "./side-by-side.ts";
 export type { MatrixDecoder, PlainMatrix, StoredMatrix, WeightCodec } from "./weight-codec.ts";
 export type { SamplingOptions } from "./sampling.ts";

@@ -37,6 +37,15 @@ export function linearPaths(config: ModelConfig): Map<string, Pick<LinearSpec, "
   return paths;
 }
 
+/** Sizes of all biases, of linear layers and of norms, by module path. */
+export function biasSizes(config: ModelConfig): Map<string, number> {
+  return new Map(
+    [...parameterShapes(config)]
+      .filter(([name]) => name.endsWith(".bias"))
+      .map(([name, [size]]) => [name.slice(0, -".bias".length), size!]),
+  );
+}
+
 /** Shapes of the weights that an adapter may bring whole, by module path: the embedding and the output head, tied or not. */
 export function replaceableWeights(config: ModelConfig): Map<string, readonly [rows: number, cols: number]> {
   const { names } = architectureOf(config.architecture)!;

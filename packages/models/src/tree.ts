@@ -19,7 +19,9 @@ export interface LinearSpec {
   readonly layout: "out_in" | "in_out";
 }
 
+/** A norm: its path in the checkpoint, gain and shift. */
 export interface Norm {
+  readonly path: string;
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
 }
@@ -82,7 +84,7 @@ export function fill<T extends NormSpec | LinearSpec | ParameterTree>(
         Object.entries(tree).map(([key, value]) => [key, value && fill(value, `${path}.${key}`, parameters)]),
       )
     : tree.kind === "norm"
-      ? { weight, bias }
+      ? { path, weight, bias }
       : { path, weight, bias, layout: tree.layout };
   return filled as Loaded<T>;
 }

@@ -1,15 +1,15 @@
 import type { Files } from "@tunesmith/core";
 import {
   assembleLora,
-  biasedTargets,
   frozenTensors,
   type LoraAdapter,
   readPeft,
   resolveSaved,
   savedName,
+  trainedBiases,
   wholeWeight,
 } from "@tunesmith/lora";
-import { linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
+import { biasSizes, linearPaths, type Model, replaceableWeights } from "@tunesmith/models";
 import type { Weight } from "@tunesmith/tensor";
 
 /**
@@ -22,7 +22,8 @@ import type { Weight } from "@tunesmith/tensor";
 export async function loadAdapter(model: Model, files: Files, folder: string): Promise<LoraAdapter> {
   const sizes = linearPaths(model.config);
   const replaceable = replaceableWeights(model.config);
-  const read = await readPeft(files, folder, sizes, replaceable, { tied: model.config.tiedHead });
+  const biases = biasSizes(model.config);
+  const read = await readPeft(files, folder, sizes, replaceable, { tied: model.config.tiedHead, biases });
   const { config, targets, shapes, values, tokenRows = new Map() } = read;
   const saved = new Map(
     resolveSaved(config, replaceable).map((path) => {
@@ -37,7 +38,7 @@ export async function loadAdapter(model: Model, files: Files, folder: string): P
     targets,
     (name) => tensors.get(name)!,
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)?.layout }),
-    { saved, biased: biasedTargets(config, targets, sizes), tokenRows },
+    { saved, biases: trainedBiases(config, targets, sizes, biases), tokenRows },
   );
   return {
     ...adapter,

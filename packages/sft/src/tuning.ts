@@ -3,7 +3,6 @@
 import { trainable } from "@tunesmith/autograd";
 import {
   assembleLora,
-  biasedTargets,
   copyWeight,
   initialLora,
   initMagnitude,
@@ -16,9 +15,10 @@ import {
   savedName,
   tokenRowShapes,
   tokenRowsName,
+  trainedBiases,
 } from "@tunesmith/lora";
 import type { LoraAdapter, LoraConfig, LoraStart, PeftAdapter } from "@tunesmith/lora";
-import { linearPaths, replaceableWeights } from "@tunesmith/models";
+import { biasSizes, linearPaths, replaceableWeights } from "@tunesmith/models";
 import type { Model } from "@tunesmith/models";
 import { ParameterStore } from "@tunesmith/optim";
 import type { Moment } from "@tunesmith/optim";
@@ -65,6 +65,7 @@ export function tuneLora(
   const shapes = loraShapes(config, targets, sizes, {
     saved: new Map(savedPaths.map((path) => [path, replaceable.get(path)!])),
     tokenRows: tokenRowShapes(tokenRows, replaceable),
+    biases: biasSizes(model.config),
   });
   const specs = [...shapes].map(([name, shape]) => ({
     name,
@@ -74,7 +75,7 @@ export function tuneLora(
   }));
   const store = new ParameterStore(model.device, specs, "adapter", options.moments);
   const fanInFanOut = targets.some((path) => sizes.get(path)!.layout === "in_out");
-  const biased = biasedTargets(config, targets, sizes);
+  const biases = trainedBiases(config, targets, sizes, biasSizes(model.config));
   const saved = new Map(
     savedPaths.map((path): [string, Weight] => {
       const shards = store.slices(savedName(path)).map(({ firstRow, values, gradients }) => {
@@ -92,7 +93,7 @@ export function tuneLora(
       return trainable(values, gradients);
     },
     (path) => ({ weight: model.parameters.get(`${path}.weight`) as Weight, layout: sizes.get(path)?.layout }),
-    { saved, biased, tokenRows },
+    { saved, biases, tokenRows },
   );
   const dropout = config.dropout ? { p: config.dropout, seed: options.seed } : undefined;
   const tuning = { model, store, adapter, dropout };
@@ -101,7 +102,7 @@ export function tuneLora(
   /** how parameters begin that stand in for one of the base's */
   const starts = new Map<string, () => void>([
     ...savedPaths.map((path) => [savedName(path), () => copyWeight(baseOf(model, path), saved.get(path)!)] as const),
-    ...biased.map((path) => [peftNames(path).bias, () => copyBias(model, path, adapter.biases.get(path)!)] as const),
+    ...[...biases].map(([path, { name }]) => [name, () => copyBias(model, path, adapter.biases.get(path)!)] as const),
     ...[...adapter.tokenRows].map(([path, rows]) => [tokenRowsName(path), () => initTokenRows(rows)] as const),
   ]);
   for (const [name, shape] of shapes) {

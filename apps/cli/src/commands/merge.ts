@@ -2,7 +2,7 @@
 
 import { join, resolve } from "node:path";
 import type { Files } from "@tunesmith/core";
-import { linearPaths, readModelConfig, replaceableWeights } from "@tunesmith/models";
+import { biasSizes, linearPaths, readModelConfig, replaceableWeights } from "@tunesmith/models";
 import { mergeAdapter, type MergeDtype, mergeIntoFourBit, readPeft, type RoundingDamage } from "@tunesmith/lora";
 import { nodeFiles } from "@tunesmith/node";
 import { openModel } from "@tunesmith/safetensors";
@@ -33,7 +33,7 @@ export async function run(
   const config = await readModelConfig(files, model);
   const sizes = linearPaths(config);
   const replaceable = replaceableWeights(config);
-  const peft = await readPeft(files, adapter, sizes, replaceable, { tied: config.tiedHead });
+  const peft = await readPeft(files, adapter, sizes, replaceable, { tied: config.tiedHead, biases: biasSizes(config) });
   const [embedding, head] = [...replaceable.keys()] as [string, string];
   const base = await openModel(files, model);
   try {

@@ -303,7 +303,11 @@ describe("keys against each other", () => {
 
 describe("what this version does not have", () => {
   test.each([
-    ["tune: {bias: all}", "tune.bias", "none | lora_only"],
+    [
+      "tune: {init_lora_weights: pissa_niter_4}",
+      "tune.init_lora_weights",
+      "default | gaussian | pissa | olora | loftq",
+    ],
     ["train: {compute: mixed}", "train.compute", undefined],
     ["  compute: mixed", "data.compute", undefined],
   ])("%s", async (line, key, expected) => {

@@ -6,7 +6,6 @@ import type { KeyPath } from "./source.ts";
 
 /** Keys and the values of them that work; any other value the schema allows is refused. */
 export const SUPPORTED_VALUES: Readonly<Record<string, readonly unknown[]>> = {
-  "tune.bias": ["none", "lora_only"],
   "tune.init_lora_weights": ["default", "gaussian", "pissa", "olora", "loftq"],
 };
 

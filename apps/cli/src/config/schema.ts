@@ -141,7 +141,10 @@ const tuneSchema = z.strictObject({
     .describe("other ranks: the first key that matches the end of a module's path, as a regular expression"),
   alpha_pattern: z.record(z.string(), share).optional().describe("other alphas, matched likewise"),
   loraplus_lr_ratio: z.number().min(1).default(1).describe("LoRA+: the rate of B is this often the rate of A"),
-  bias: z.enum(["none", "lora_only", "all"]).default("none").describe("lora_only: biases of the targets train too"),
+  bias: z
+    .enum(["none", "lora_only", "all"])
+    .default("none")
+    .describe("biases of the targets train too, or all of the model"),
   modules_to_save: z
     .array(z.string().min(1))
     .default([])
