@@ -47,6 +47,7 @@ describe("text, then instructions", () => {
     whole = await trained(INSTRUCTED);
   });
   test.each([
+    ["domain", undefined],
     ["domain", 1],
     ["domain", 3],
     ["instruct", 3],

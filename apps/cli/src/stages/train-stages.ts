@@ -81,7 +81,7 @@ export async function trainStages(stages: Stages, request: RunRequest): Promise<
   return { ...last, output, stages: documents };
 }
 
-/** A stage that had begun goes on from its checkpoint; without one it begins again. */
+/** A stage goes on from its checkpoint; without one it begins again, but for a first stage that had begun. */
 async function howToBegin(
   files: NodeFiles,
   { config }: ConfiguredRun,
@@ -89,7 +89,8 @@ async function howToBegin(
 ): Promise<{ resume: boolean; overwrite: boolean }> {
   if (!resume) return { resume: false, overwrite: false };
   const found = await newestCheckpoint(files, join(config.output, "checkpoints"), () => {});
-  return found || isFirst ? { resume: true, overwrite: false } : { resume: false, overwrite: true };
+  const goesOn = found !== undefined || (isFirst && (await files.exists(config.output)));
+  return { resume: goesOn, overwrite: !goesOn };
 }
 
 async function finishedStage(
