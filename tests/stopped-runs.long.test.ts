@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { expectStopsWithinAStep } from "./support/stopped-runs.ts";
 
-test("a signal at the start of any phase and at a hundred moments ends the run within its step, and it goes on to the same bytes", async () => {
+test("a signal at a hundred moments in all phases ends the run within its step, and it goes on to the same bytes", async () => {
   const phases = await expectStopsWithinAStep(100);
   console.log(phases);
   expect(Object.keys(phases).toSorted()).toEqual(["compiling", "evaluating", "in a step", "preparing", "saving"]);
