@@ -49,7 +49,7 @@ export class ForgettingGuard {
         warnings.push({
           code,
           name,
-          message: `${said}: ${means}; halve train.learning_rate, train fewer epochs, or mix such rows into data.train`,
+          message: `${said}: ${means}; mix such rows into data.train, hold the model to its base with regularize.kl_to_base, or lower train.learning_rate`,
         });
       if (over) this.#told.add(key);
       else this.#told.delete(key);
