@@ -818,14 +818,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the columns of a tile see only the first block that they touch",
-    file: "packages/tensor/src/kernels/matmul/shared.ts",
+    file: "packages/tensor/src/kernels/matmul/diagonal.ts",
     find: "const columnsEnd = `(block_of(${lastCol}) + 1u) * ${WIDTH}`;",
     replace: "const columnsEnd = `(block_of(col0) + 1u) * ${WIDTH}`;",
     tests: ["packages/tensor/src/kernels/matmul/diagonal.test.ts"],
   },
   {
     name: "the last rows of a block are left out where their number is no multiple of four",
-    file: "packages/tensor/src/kernels/matmul/shared.ts",
+    file: "packages/tensor/src/kernels/matmul/diagonal.ts",
     find: "(min(${end}, p.depth) + 3u) & ~3u",
     replace: "min(${end}, p.depth) & ~3u",
     tests: ["packages/tensor/src/kernels/matmul/diagonal.test.ts"],

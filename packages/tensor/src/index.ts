@@ -48,8 +48,10 @@ export { autotune } from "./kernels/matmul/autotune.ts";
 export type { AutotuneOptions, Tuned } from "./kernels/matmul/autotune.ts";
 export { blockMaxima, encodeFourBit } from "./kernels/four-bit.ts";
 export { columnSums, sumSlices } from "./kernels/matmul/column-sums.ts";
-export { canBeDiagonal, matmul } from "./kernels/matmul/matmul.ts";
-export type { Diagonal, MatmulArgs } from "./kernels/matmul/matmul.ts";
+export { canBeDiagonal } from "./kernels/matmul/diagonal.ts";
+export type { Diagonal } from "./kernels/matmul/diagonal.ts";
+export { matmul } from "./kernels/matmul/matmul.ts";
+export type { MatmulArgs } from "./kernels/matmul/matmul.ts";
 export { reduceOverLanes, rowLanes } from "./kernels/lanes.ts";
 export {
   addNormForward,

@@ -3,8 +3,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { f32, testDevice, values } from "../../../../../tests/support/device.ts";
 import type { Device } from "../../device.ts";
 import { empty } from "../../tensor.ts";
-import { canBeDiagonal, matmul } from "./matmul.ts";
-import type { Diagonal } from "./matmul.ts";
+import { canBeDiagonal } from "./diagonal.ts";
+import type { Diagonal } from "./diagonal.ts";
+import { matmul } from "./matmul.ts";
 
 /** The matrix that stacked blocks stand for. */
 function whole(stacked: ArrayLike<number>, { ends, width }: Diagonal): Float64Array {
@@ -123,6 +124,14 @@ describe.each([
         diagonal: { operand: "b", blocks },
       });
     expect(() => product({ ends: [4, 8], width: 6 })).toThrow(/2 blocks of 6 columns/);
+    const blocks = { ends: [4, 8], width: 4 };
+    const wrong = {
+      layout: "tn",
+      a: empty(device, [8, 3]),
+      b: empty(device, [8, 4]),
+      out: empty(device, [3, 8]),
+    } as const;
+    expect(() => matmul({ ...wrong, diagonal: { operand: "b", blocks } })).toThrow(/b of layout tn/);
     expect(() => product({ ends: [4, 7], width: 4 })).toThrow(/diagonal has shape \[7\], expected \[8\]/);
   });
 });

@@ -7,6 +7,7 @@ import type { MatrixShape } from "../../facts.ts";
 import type { Cost, Element, Kernel, LaunchedWork, Spec } from "../../kernel.ts";
 import type { WeightFormat } from "../../weight.ts";
 import { BLOCK, FOUR, operand, operandElement } from "./operands.ts";
+import { DIAGONAL, touched, WIDTH, widthOf } from "./diagonal.ts";
 import type { Contiguous } from "./operands.ts";
 
 /** At most 16: all that fits in 64 bytes of immediates. */
@@ -38,17 +39,6 @@ export const ADD_BIAS = 1;
 export const ACCUMULATE = 2;
 /** the dispatch has as many workgroups along x as rows are wanted, in tiles; along y the rest */
 export const ROW_TILES = 4;
-/** Blocks of something block-diagonal. */
-export const MOST_DIAGONAL_BLOCKS = 3;
-
-/** @param width - columns of one block of something block-diagonal, below 2¹⁶ */
-export function packFlags(flags: number, width: number): number {
-  return flags + 2 ** 8 * width + 2 ** 24 * 4;
-}
-const WIDTH = "((p.flags >> 8u) & 0xffffu)";
-/** The width of blocks, as `packFlags` packed it. */
-export const widthOf = (flags: number): number => (flags >>> 8) & 0xffff;
-
 export interface MatmulSpec extends Spec {
   /** contiguous dimension of each operand */
   readonly left: Contiguous;
@@ -155,35 +145,6 @@ export function operands(spec: MatmulSpec): string {
       }),
     );
   return `${BLOCK}${spec.diagonal ? DIAGONAL : ""}${texts.join("")}`;
-}
-
-/** WGSL: the block of a row of something block-diagonal, and the rows of a block. */
-const DIAGONAL = /* wgsl */ `
-  fn block_of(row: u32) -> u32 { return select(0u, 1u, row >= p.end_0) + select(0u, 1u, row >= p.end_1); }
-  fn first_of(block: u32) -> u32 { return select(select(p.end_1, p.end_0, block == 1u), 0u, block == 0u); }
-  fn end_of(block: u32) -> u32 { return select(select(0xffffffffu, p.end_1, block == 1u), p.end_0, block == 0u); }`;
-
-/**
- * WGSL: narrows the depth of a tile, [`k_first`, `k_end`) and [`rank_first`, `rank_end`) of the second product, to the
- * blocks that it touches; a tile of out that touches none is not computed.
- */
-function touched(spec: MatmulSpec, tileRows: number, tileCols: number): string {
-  const { diagonal, right } = spec;
-  const lastCol = `min(col0 + ${tileCols}u, p.cols) - 1u`;
-  const columns = `block_of(col0) * ${WIDTH}`;
-  const columnsEnd = `(block_of(${lastCol}) + 1u) * ${WIDTH}`;
-  if (diagonal === "out")
-    return `
-      if (block_of(row0) * ${WIDTH} > ${lastCol} || (block_of(min(row0 + ${tileRows}u, p.rows) - 1u) + 1u) * ${WIDTH} <= col0) { return; }`;
-  if (diagonal === "right2") return `let rank_first = ${columns}; let rank_end = min(p.rank, ${columnsEnd});`;
-  const rank = "let rank_first = 0u; let rank_end = p.rank;";
-  if (diagonal !== "right") return rank;
-  // kernels take steps of four from a multiple of four; beside its block the operand is zero
-  const [first, end] =
-    right === "k" ? [columns, columnsEnd] : [`first_of(col0 / ${WIDTH}) & ~3u`, `end_of((${lastCol}) / ${WIDTH})`];
-  return `${rank}
-      k_end = min(k_end, (min(${end}, p.depth) + 3u) & ~3u);
-      k_first = min(max(k_first, ${first}), k_end);`;
 }
 
 /**
