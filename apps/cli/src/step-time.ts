@@ -2,8 +2,10 @@
 // layer and of two, where the whole model would take long. What a layer adds is then known, and so is the rest.
 
 import type { Example } from "@tunesmith/data";
+import type { LoraAdapter } from "@tunesmith/lora";
 import { type ModelConfig, planModel, readModelFormats, tokenBucket } from "@tunesmith/models";
 import { measureStep, type StepTimes } from "@tunesmith/sft";
+import { virtualTwin } from "@tunesmith/tensor";
 import type { LoadedConfig } from "./config/load.ts";
 import { lossTermsOf } from "./loss-terms.ts";
 import { optimizerOf } from "./optimizer.ts";
@@ -36,9 +38,16 @@ export async function measureRun(
   // matrices in a format of their own are stood in for by plain ones
   const weights = { format, positions: data.positions, ...(stored && stored.size > 0 ? {} : { codec }) };
   const { recompute, chunkRows } = plan.choice;
-  // which layers train makes them differ, so all of them are run
-  const whole = config.layers <= 2 || loaded.config.tune.method === "freeze";
-  const depths = whole ? [config.layers] : [1, 2];
+  const twin = virtualTwin(device);
+  const { adapter } = await tuneRun(loaded, {
+    files,
+    device: twin,
+    modelConfig: config,
+    load: (place) => planModel(twin, config, { ...weights, ...place }),
+  });
+  // where what trains makes layers differ, all of them are run
+  const differ = adapter ? !layersAlike(adapter, config.layers) : loaded.config.tune.method === "freeze";
+  const depths = config.layers <= 2 || differ ? [config.layers] : [1, 2];
   const examples = someExamples(data, MOST_TOKENS[device.facts.software ? "software" : "hardware"]);
   const times: StepTimes[] = [];
   for (const layers of depths) {
@@ -48,6 +57,8 @@ export async function measureRun(
       device,
       modelConfig,
       load: (place) => planModel(device, modelConfig, { ...weights, ...place }),
+      // one to continue, or whose start was computed, belongs to the whole model
+      adapter: adapter && { ...adapter.config, ...(differ ? {} : { layersToTransform: undefined }) },
     });
     const optimizer = optimizerOf(loaded.config);
     const [memory, terms] = [{ recompute, chunkRows }, lossTermsOf(loaded.config)];
@@ -80,6 +91,17 @@ function someExamples({ schedule, train }: RunData, most: number): Example[] {
     tokens += length;
   }
   return picked;
+}
+
+/** Whether each layer has the same modules with the same ranks. */
+function layersAlike({ modules }: LoraAdapter, layers: number): boolean {
+  const ranks = Array.from({ length: layers }, () => new Map<string, number>());
+  for (const [path, { a }] of modules) {
+    const [, layer, module] = /\.(\d+)\.(.+)$/.exec(path) ?? [];
+    if (layer !== undefined) ranks[Number(layer)]!.set(module!, a.shape[0]!);
+  }
+  const [first, ...others] = ranks as [Map<string, number>, ...Map<string, number>[]];
+  return others.every((at) => at.size === first.size && [...at].every(([module, r]) => first.get(module) === r));
 }
 
 function cut(config: ModelConfig, layers: number): ModelConfig {

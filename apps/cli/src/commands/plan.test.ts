@@ -5,6 +5,7 @@ import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
 import { modelFolder } from "../../../../tests/support/model-folder.ts";
+import { safetensorsBytes } from "../../../../tests/support/safetensors-bytes.ts";
 
 const CONFIG = `model: model
 output: run
@@ -16,8 +17,50 @@ train: {max_steps: 3, batch_size: 8, learning_rate: 1.0e-2, schedule: constant, 
 eval: {every: 3}
 `;
 const rows = Array.from({ length: 24 }, (_, i) => ({ prompt: `${i}+${"1+".repeat(i % 9)}1=`, completion: `${i + 1}` }));
+/** A file of zeros. */
+function zeros(shapes: Readonly<Record<string, readonly number[]>>): Uint8Array {
+  let end = 0;
+  const header = Object.entries(shapes).map(([name, shape]) => {
+    const start = end;
+    end += 4 * shape.reduce((size, dim) => size * dim);
+    return [name, { dtype: "F32", shape, data_offsets: [start, end] }];
+  });
+  return safetensorsBytes(Object.fromEntries(header), end);
+}
+/** Those of four layers of the model, and of an adapter of rank 4 on their q_proj. */
+function ofLayers(shapes: Readonly<Record<string, readonly number[]>>): Record<string, readonly number[]> {
+  return Object.fromEntries(
+    [0, 1, 2, 3].flatMap((i) => Object.entries(shapes).map(([name, shape]) => [name.replace("#", String(i)), shape])),
+  );
+}
+const deep = zeros({
+  "model.embed_tokens.weight": [300, 64],
+  "lm_head.weight": [300, 64],
+  "model.norm.weight": [64],
+  ...ofLayers({
+    "model.layers.#.input_layernorm.weight": [64],
+    "model.layers.#.post_attention_layernorm.weight": [64],
+    "model.layers.#.self_attn.q_proj.weight": [64, 64],
+    "model.layers.#.self_attn.k_proj.weight": [32, 64],
+    "model.layers.#.self_attn.v_proj.weight": [32, 64],
+    "model.layers.#.self_attn.o_proj.weight": [64, 64],
+    "model.layers.#.mlp.gate_proj.weight": [112, 64],
+    "model.layers.#.mlp.up_proj.weight": [112, 64],
+    "model.layers.#.mlp.down_proj.weight": [64, 112],
+  }),
+});
+const adapter = zeros(
+  ofLayers({
+    "base_model.model.model.layers.#.self_attn.q_proj.lora_A.weight": [4, 64],
+    "base_model.model.model.layers.#.self_attn.q_proj.lora_B.weight": [64, 4],
+  }),
+);
 const cwd = folderWith({
   ...modelFolder("model", { weights: true }),
+  ...modelFolder("deep", { config: { num_hidden_layers: 4 } }),
+  "adapter/adapter_config.json": JSON.stringify({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"] }),
+  "adapter/adapter_model.safetensors": adapter,
+  "deep/model.safetensors": deep,
   "sums.jsonl": rows.map((row) => `${JSON.stringify(row)}\n`).join(""),
   "run.yaml": CONFIG,
 });
@@ -86,6 +129,17 @@ describe("plan", () => {
     };
     const { micro_batch_size, recompute, cross_entropy_rows } = tight as unknown as Record<string, unknown>;
     expect(train).toMatchObject({ micro_batch_size, recompute, cross_entropy_rows });
+  });
+
+  test.each([
+    ["alike", "r=8", [1, 2]],
+    ["with another rank", "rank_pattern={layers.2.self_attn.q_proj: 2}", [4]],
+    ["of which one trains", "layers_to_transform=[2]", [4]],
+    ["of an adapter to continue", "init_from=adapter", [1, 2]],
+  ])("time of layers %s", async (_, tune, layers) => {
+    const from = tune.startsWith("init_from") ? ["--set", "tune={}"] : [];
+    const { time } = await plan("--set", "model=deep", ...from, "--set", `tune.${tune}`);
+    expect(time.measured.layers).toEqual(layers);
   });
 
   test("a run that is larger than memory is planned, not measured; training it is refused", async () => {
