@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { mutants } from "./list.ts";
+import { mutants } from "./list.mjs";
 
 const root = new URL("../../", import.meta.url);
 

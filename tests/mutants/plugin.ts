@@ -1,5 +1,5 @@
 // Plants one fault into the sources as they are loaded: nothing on disk changes.
-import { mutants } from "./list.ts";
+import { mutants } from "./list.mjs";
 
 interface Transform {
   readonly name: string;

@@ -1,0 +1,66 @@
+/** @type {readonly import("../list.mjs").Mutant[]} */
+export default [
+  {
+    name: "the backward of capped scores forgets the slope of the cap",
+    file: "packages/tensor/src/kernels/attention/head.ts",
+    find: " * (1.0 - (${score} / p.cap) * (${score} / p.cap))",
+    replace: "",
+    tests: ["packages/autograd/src/ops/attention.test.ts"],
+  },
+  {
+    name: "attention ignores its window",
+    file: "packages/tensor/src/kernels/attention/head.ts",
+    find: "max(start${suffix}, own${suffix} - p.window + 1)",
+    replace: "start${suffix}",
+    tests: ["packages/autograd/src/ops/attention.test.ts"],
+  },
+  {
+    name: "attention's keys ignore the window in the backward",
+    file: "packages/tensor/src/kernels/attention/head.ts",
+    find: "min(end${suffix} - own${suffix}, p.window)",
+    replace: "end${suffix} - own${suffix}",
+    tests: ["packages/autograd/src/ops/attention.test.ts"],
+  },
+  {
+    name: "attention multiplies padding by zero instead of leaving it out",
+    file: "packages/tensor/src/kernels/attention/wide.ts",
+    find: "select(vec4f(), load_${from}(sum_row, part${c}), sum_kept)",
+    replace: "load_${from}(sum_row, part${c})",
+    tests: ["packages/autograd/src/ops/attention.test.ts"],
+  },
+  {
+    name: "online softmax does not rescale its sum",
+    file: "packages/tensor/src/kernels/attention/shared.ts",
+    find: "sum${i} * shrink${i} +",
+    replace: "sum${i} +",
+    tests: ["packages/autograd/src/ops/attention.test.ts"],
+  },
+  {
+    name: "attention's keys hear the first query head of their group alone",
+    file: "packages/tensor/src/kernels/attention/lanes.ts",
+    find: "head < (unit + 1u) * group_heads",
+    replace: "head < unit * group_heads + 1u",
+    tests: ["packages/autograd/src/ops/attention.test.ts"],
+  },
+  {
+    name: "attention looks into the neighbour's segment",
+    file: "packages/tensor/src/kernels/attention/head.ts",
+    find: "max(start${suffix}, own${suffix} - p.window + 1)",
+    replace: "max(0, own${suffix} - p.window + 1)",
+    tests: ["tests/goldens/models.test.ts"],
+  },
+  {
+    name: "the sliding window sees one key more",
+    file: "packages/tensor/src/kernels/attention/head.ts",
+    find: "own${suffix} - p.window + 1)",
+    replace: "own${suffix} - p.window)",
+    tests: ["tests/goldens/models.test.ts"],
+  },
+  {
+    name: "the cost of attention ignores its window",
+    file: "packages/tensor/src/kernels/attention/attention.ts",
+    find: "reach(bounds[token]!, token) : token + 1, window)",
+    replace: "reach(bounds[token]!, token) : token + 1, 0 * window + tokens)",
+    tests: ["packages/tensor/src/profile/cost.test.ts"],
+  },
+];
