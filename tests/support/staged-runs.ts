@@ -48,6 +48,26 @@ export async function trained(config: string): Promise<string> {
   return cwd;
 }
 
+/** SHA-256 of a result of six steps: in one run, in two stages that keep the optimizer's moments, in two that do not. */
+export async function asOneOrTwo(
+  [first, second]: readonly [first: string, second: string],
+  result: readonly string[],
+): Promise<Record<"one" | "kept" | "fresh", string>> {
+  const one = await trained(`model: model
+output: run
+train: ${TRAIN.replace("3", "6")}
+data: {shuffle: false, train: [{path: text.jsonl, name: t}, {path: rows.jsonl, name: r}]}
+${first}
+`);
+  const kept = await trained(staged(first, `${second}, optimizer_state: keep`));
+  const fresh = await trained(staged(first, second));
+  return {
+    one: sha256(join(one, "run", ...result)),
+    kept: sha256(join(kept, "run", "instruct", ...result)),
+    fresh: sha256(join(fresh, "run", "instruct", ...result)),
+  };
+}
+
 /** The folder as a process would have left it that was killed after a checkpoint of a stage; none: before its first. */
 export function killedIn(whole: string, stage: "domain" | "instruct", step: number | undefined): string {
   const cwd = folderWith();

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { folderWith, runCli } from "../../../../tests/support/cli.ts";
 import {
+  asOneOrTwo,
   FILES,
   FULL,
   INSTRUCTED,
@@ -15,29 +16,18 @@ import {
   run,
   sha256,
   staged,
-  TRAIN,
   trained,
 } from "../../../../tests/support/staged-runs.ts";
 
 const FREEZE = "tune: {method: freeze, unfreeze: [model.layers.1, lm_head]}";
 describe("what goes on as if it were one run", () => {
-  // six steps over the same rows in the same order at the same rate
   test.each([
-    ["freeze", FREEZE, FREEZE, "model/model.safetensors"],
-    ["full", FULL, FULL, "model/model.safetensors"],
-  ])("%s with the moments of the stage before", async (_, first, second, result) => {
-    const whole = await trained(`model: model
-output: run
-train: ${TRAIN.replace("3", "6")}
-data: {shuffle: false, train: [{path: text.jsonl, name: t}, {path: rows.jsonl, name: r}]}
-${first}
-`);
-    const kept = await trained(staged(first, `${second}, optimizer_state: keep`));
-    const fresh = await trained(staged(first, second));
-    const of = (cwd: string, ...folder: string[]): string => sha256(join(cwd, "run", ...folder, ...result.split("/")));
-    expect(of(kept, "instruct")).toBe(of(whole));
-    expect(of(fresh, "instruct")).not.toBe(of(whole));
-    expect(of(fresh, "domain")).toBe(of(kept, "domain"));
+    ["freeze", FREEZE],
+    ["full", FULL],
+  ])("%s with the moments of the stage before", async (_, tune) => {
+    const { one, kept, fresh } = await asOneOrTwo([tune, tune], ["model", "model.safetensors"]);
+    expect(kept).toBe(one);
+    expect(fresh).not.toBe(one);
   });
 });
 
