@@ -12,7 +12,7 @@ import { createRunFolder, type RunFolder } from "./run-folder.ts";
 import { checkpointBytes } from "./room.ts";
 
 const CONFIG = { r: 2, alpha: 4, useRslora: false, targetModules: ["q_proj"], layersToTransform: [0] };
-const RUN = "/work/run";
+const RUN = "/disk/run";
 
 /** A run folder that is being worked in. */
 interface Run {
